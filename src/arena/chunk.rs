@@ -1,0 +1,258 @@
+//! A growing arena with one region, and the region itself: how a bump position moves through chunks.
+
+use core::fmt;
+use core::ptr::NonNull;
+
+use allocator_api2::alloc::{Allocator, Global};
+
+use super::directory::{ChunkSizes, Directory, HEADER_UNITS, Place};
+use super::shard::Bump;
+use super::{Arena, Handle, Shard, UNIT, units};
+use crate::error::OutOfMemory;
+use crate::sync::order;
+
+/// Takes memory chunk by chunk from an allocator: small chunks first, each twice the one before, up to a cap. An
+/// entry that would waste much of a chunk gets one of its own.
+///
+/// One region for all threads; [`ShardedArena`](super::ShardedArena) has several.
+///
+/// ```
+/// use memskip::{Bytewise, ChunkArena, Memtable};
+///
+/// let table: Memtable<[u8], Bytewise, ChunkArena> = Memtable::new_in(ChunkArena::new());
+/// assert!(table.insert(b"k", &[0; 100_000]));
+/// ```
+pub struct ChunkArena<Al: Allocator = Global> {
+    directory: Directory<Al>,
+    sizes: ChunkSizes,
+    shard: Shard,
+}
+
+impl ChunkArena {
+    /// An arena over the global allocator; takes no memory yet.
+    pub fn new() -> Self {
+        Self::new_in(Global)
+    }
+}
+
+impl Default for ChunkArena {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<Al: Allocator> ChunkArena<Al> {
+    /// An arena over `allocator`; takes no memory yet.
+    pub fn new_in(allocator: Al) -> Self {
+        Self::with_chunks(ChunkSizes::default(), allocator)
+    }
+
+    /// The same, with chunk sizes of the caller's.
+    pub fn with_chunks(sizes: ChunkSizes, allocator: Al) -> Self {
+        Self { directory: Directory::new(allocator), sizes, shard: Shard::new() }
+    }
+
+    /// The allocator.
+    pub fn allocator(&self) -> &Al {
+        self.directory.allocator()
+    }
+}
+
+// SAFETY: (1), (2) `Region`; (3) chunks are on the heap; (4) one shard; (5) an allocator that panics does so before
+// anything is changed.
+unsafe impl<Al: Allocator + Clone> Arena for ChunkArena<Al> {
+    #[inline(always)]
+    fn shards(&self) -> &[Shard] {
+        core::slice::from_ref(&self.shard)
+    }
+
+    #[inline(always)]
+    fn allocate(&self, _shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
+        Region { directory: &self.directory, sizes: self.sizes, bump: &self.shard.bump }.allocate(size, align)
+    }
+
+    #[inline]
+    unsafe fn release(&self, _shard: usize, handle: Handle, size: usize) -> bool {
+        Region { directory: &self.directory, sizes: self.sizes, bump: &self.shard.bump }.release(handle, size)
+    }
+
+    #[inline(always)]
+    unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
+        // SAFETY: a live handle came from this directory, and its user learned of it through acquiring loads.
+        unsafe { self.directory.resolve(handle) }
+    }
+
+    fn used(&self) -> usize {
+        used(&self.shard.bump)
+    }
+
+    fn reserved(&self) -> usize {
+        self.directory.reserved()
+    }
+
+    fn reset(&mut self) {
+        self.directory.reset();
+        self.shard.bump = Bump::new();
+    }
+
+    fn renew(&self) -> Option<Self> {
+        Some(Self::with_chunks(self.sizes, self.directory.allocator().clone()))
+    }
+}
+
+impl<Al: Allocator> fmt::Debug for ChunkArena<Al> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkArena")
+            .field("reserved", &self.directory.reserved())
+            .field("used", &used(&self.shard.bump))
+            .finish()
+    }
+}
+
+/// Bytes handed out through a bump position.
+pub(super) fn used(bump: &Bump) -> usize {
+    let (_, offset) = Place::split(Handle(bump.next.load(order::PLAIN)));
+    (bump.retired.load(order::PLAIN) + offset.saturating_sub(HEADER_UNITS) as usize) * UNIT
+}
+
+/// One bump position over a directory.
+///
+/// Invariant: `bump.next` is 0, or an offset within a chunk that is current for this position only; everything below
+/// the offset is handed out, everything above is free. So whoever moves it up by a compare-and-swap owns what it
+/// moved across.
+pub(super) struct Region<'a, Al: Allocator> {
+    pub(super) directory: &'a Directory<Al>,
+    pub(super) sizes: ChunkSizes,
+    pub(super) bump: &'a Bump,
+}
+
+impl<Al: Allocator> Region<'_, Al> {
+    #[inline(always)]
+    pub(super) fn allocate(&self, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
+        let wanted = units(size).ok_or(OutOfMemory)?;
+        let align = (align / UNIT).max(1) as u32;
+        let mut next = self.bump.next.load(order::CHUNK_READ);
+        loop {
+            if next == 0 {
+                return self.grow(wanted, align);
+            }
+            let (place, offset) = Place::split(Handle(next));
+            let start = offset.next_multiple_of(align);
+            // SAFETY: `next` was read with acquire, and is in a chunk of this directory.
+            let limit = unsafe { self.directory.units(place) };
+            if wanted > limit || start > limit - wanted {
+                return self.grow(wanted, align);
+            }
+            let end = place.handle(start + wanted).0;
+            match self.bump.next.compare_exchange_weak(next, end, order::CHUNK, order::CHUNK_READ) {
+                Ok(_) => return Ok(place.handle(start)),
+                Err(now) => next = now,
+            }
+        }
+    }
+
+    /// Moves on to another chunk, or takes one just for this request.
+    #[cold]
+    fn grow(&self, wanted: u32, align: u32) -> Result<Handle, OutOfMemory> {
+        debug_assert!(align <= HEADER_UNITS, "a header is as long as the greatest alignment");
+        loop {
+            let next = self.bump.next.load(order::CHUNK_READ);
+            let (place, offset) = Place::split(Handle(next));
+            // SAFETY: `next` was read with acquire, and is in a chunk of this directory.
+            let limit = if next == 0 { 0 } else { unsafe { self.directory.units(place) } };
+            if next != 0 && limit.saturating_sub(offset.next_multiple_of(align)) >= wanted {
+                // Somebody else grew meanwhile.
+                return self.allocate(wanted as usize * UNIT, align as usize * UNIT);
+            }
+            let largest = (self.sizes.largest / UNIT).max(1);
+            let chunk = if next == 0 { self.sizes.first / UNIT } else { 2 * limit as usize }.min(largest);
+            if wanted as usize > chunk / 4 && (next != 0 || wanted as usize > chunk) {
+                return self.alone(wanted);
+            }
+            let changed = || self.bump.next.load(order::PLAIN) != next;
+            let chunk = chunk.saturating_sub(HEADER_UNITS as usize);
+            let Some(fresh) = self.directory.take(chunk, wanted as usize, changed)? else { continue };
+            let end = fresh.handle(HEADER_UNITS + wanted).0;
+            if self.bump.next.compare_exchange(next, end, order::CHUNK, order::CHUNK_READ).is_ok() {
+                let left = offset.saturating_sub(HEADER_UNITS) as usize;
+                self.bump.retired.fetch_add(left, order::PLAIN);
+                return Ok(fresh.handle(HEADER_UNITS));
+            }
+            self.directory.put_spare(fresh);
+        }
+    }
+
+    /// A chunk for one request; the current one goes on being used.
+    fn alone(&self, wanted: u32) -> Result<Handle, OutOfMemory> {
+        let place = self.directory.take(0, wanted as usize, || false)?.ok_or(OutOfMemory)?;
+        self.bump.retired.fetch_add(wanted as usize, order::PLAIN);
+        Ok(place.handle(HEADER_UNITS))
+    }
+
+    /// Moves the position back over `handle`'s block, if it is the last.
+    pub(super) fn release(&self, handle: Handle, size: usize) -> bool {
+        let Some(units) = units(size) else { return false };
+        let (place, offset) = Place::split(handle);
+        let Some(end) = offset.checked_add(units).filter(|end| *end < 1 << 20) else { return false };
+        let end = place.handle(end).0;
+        self.bump.next.compare_exchange(end, handle.0, order::CHUNK, order::CHUNK_READ).is_ok()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn small() -> ChunkArena {
+        ChunkArena::with_chunks(ChunkSizes { first: 256, largest: 1024 }, Global)
+    }
+
+    /// Blocks are disjoint and aligned across chunks, far more of them than near places; figures are exact.
+    #[test]
+    fn grows_and_counts() -> Result<(), OutOfMemory> {
+        let arena = small();
+        let mut blocks = std::vec::Vec::new();
+        let mut sum = 0;
+        for i in 0..2000 {
+            let size = 8 + (i * 40) % 400;
+            let handle = arena.allocate(0, size, UNIT)?;
+            // SAFETY: just allocated.
+            let start = unsafe { arena.resolve(handle) }.as_ptr();
+            // SAFETY: the block is `size` bytes long.
+            unsafe { start.write_bytes(i as u8, size) };
+            blocks.push((start as usize, size));
+            sum += size;
+        }
+        assert_eq!(arena.used(), sum);
+        assert!(arena.reserved() >= sum);
+        blocks.sort_unstable();
+        assert!(blocks.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0));
+        Ok(())
+    }
+
+    #[test]
+    fn an_oversize_block_leaves_the_current_chunk_in_use() -> Result<(), OutOfMemory> {
+        let arena = small();
+        let first = arena.allocate(0, 8, UNIT)?;
+        arena.allocate(0, 1 << 20, UNIT)?;
+        assert_eq!(arena.allocate(0, 8, UNIT)?.0, first.0 + 1);
+        assert_eq!(arena.allocate(0, usize::MAX, UNIT), Err(OutOfMemory));
+        assert_eq!(arena.used(), 16 + (1 << 20));
+        Ok(())
+    }
+
+    #[test]
+    fn reset_reuses_every_chunk() -> Result<(), OutOfMemory> {
+        let mut arena = small();
+        let fill = |arena: &ChunkArena| (0..500).try_for_each(|_| arena.allocate(0, 64, 64).map(drop));
+        fill(&arena)?;
+        let reserved = arena.reserved();
+        for _ in 0..5 {
+            arena.reset();
+            assert_eq!(arena.used(), 0);
+            fill(&arena)?;
+        }
+        assert!(arena.reserved() <= reserved + 2048, "{} after {reserved}", arena.reserved());
+        Ok(())
+    }
+}

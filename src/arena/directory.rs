@@ -1,0 +1,358 @@
+//! Chunks and where they lie: from the upper bits of a handle to an address.
+//!
+//! ```text
+//! handle = chunk << 20 | offset
+//!
+//! root ── null: ────> near[chunk]     the first 8 chunks, inside the arena
+//!      └─ else: ────> far[chunk]      all 4096, a table allocated when the 9th chunk comes; begins with a copy of near
+//!
+//! chunk:  | header: size, next spare | block | block | ... | free |
+//!         ^ aligned to CHUNK_ALIGN
+//! ```
+//!
+//! A place is taken by a compare-and-swap from null, in order, so that there are no gaps: when the ninth place is
+//! wanted, the first eight are filled for good and can be copied.
+//!
+//! Chunks that nobody writes to (after a reset, or when two threads grew at once) hang in a list of spares. Taking
+//! from it takes the whole list and puts the rest back, so that there is no ABA.
+
+use core::alloc::Layout;
+use core::ptr::{NonNull, null_mut};
+
+use allocator_api2::alloc::Allocator;
+
+use super::{Handle, UNIT};
+use crate::error::OutOfMemory;
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, order};
+
+/// Bits of a handle that are an offset within a chunk.
+const OFFSET_BITS: u32 = 20;
+const OFFSET_MASK: u32 = (1 << OFFSET_BITS) - 1;
+/// Places for chunks.
+const PLACES: usize = 1 << (u32::BITS - OFFSET_BITS);
+const NEAR: usize = 8;
+/// From here on chunks are as large as they can be, so that small chunks do not use up the places.
+const HURRY: usize = PLACES / 2;
+
+/// Alignment of chunks; of those that can hold one, a huge page.
+const CHUNK_ALIGN: usize = if cfg!(target_pointer_width = "64") { 64 } else { 16 };
+const HUGE_PAGE: usize = 2 << 20;
+
+/// The most that a chunk of many blocks can hold, in units; one less than the offsets there are, so that "full" is
+/// an offset too.
+const MAX_UNITS: u32 = OFFSET_MASK;
+
+/// How large chunks are, in bytes.
+///
+/// ```
+/// use memskip::ChunkSizes;
+///
+/// let sizes = ChunkSizes::default();
+/// assert!(sizes.first <= sizes.largest);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkSizes {
+    /// The first chunk of each region; each further one is twice the one before.
+    pub first: usize,
+    /// No chunk is larger, up to 8 MiB, except for an entry that needs it. When half of the 4,096 places for
+    /// chunks are used, chunks are 8 MiB whatever stands here, so that the reach stays 16 GiB or more.
+    pub largest: usize,
+}
+
+impl Default for ChunkSizes {
+    /// 16 KiB, doubling up to 8 MiB.
+    fn default() -> Self {
+        Self { first: 16 << 10, largest: 8 << 20 }
+    }
+}
+
+/// What stands at the start of each chunk.
+#[repr(C)]
+struct Header {
+    /// Size of the whole chunk in bytes, this header included.
+    size: usize,
+    /// Place of the next spare chunk plus one; 0 ends the list.
+    next_spare: AtomicU32,
+}
+
+/// Units that the header takes.
+pub(super) const HEADER_UNITS: u32 = (size_of::<Header>().next_multiple_of(CHUNK_ALIGN) / UNIT) as u32;
+
+/// A chunk that has its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(u32);
+
+impl Place {
+    /// The handle of the unit at `offset`.
+    pub(super) fn handle(self, offset: u32) -> Handle {
+        debug_assert!(offset <= OFFSET_MASK);
+        Handle(self.0 << OFFSET_BITS | offset)
+    }
+
+    /// The chunk and offset of a handle.
+    pub(super) fn split(handle: Handle) -> (Self, u32) {
+        (Self(handle.0 >> OFFSET_BITS), handle.0 & OFFSET_MASK)
+    }
+}
+
+pub(super) struct Directory<Al: Allocator> {
+    root: AtomicPtr<AtomicPtr<u8>>,
+    near: [AtomicPtr<u8>; NEAR],
+    /// A lower bound of the places taken.
+    taken: AtomicUsize,
+    /// Place of the first spare chunk plus one.
+    spares: AtomicU32,
+    reserved: AtomicUsize,
+    allocator: Al,
+}
+
+impl<Al: Allocator> Directory<Al> {
+    pub(super) fn new(allocator: Al) -> Self {
+        Self {
+            root: AtomicPtr::new(null_mut()),
+            near: core::array::from_fn(|_| AtomicPtr::new(null_mut())),
+            taken: AtomicUsize::new(0),
+            spares: AtomicU32::new(0),
+            reserved: AtomicUsize::new(0),
+            allocator,
+        }
+    }
+
+    pub(super) fn allocator(&self) -> &Al {
+        &self.allocator
+    }
+
+    pub(super) fn reserved(&self) -> usize {
+        self.reserved.load(order::PLAIN)
+    }
+
+    /// The address of a unit.
+    ///
+    /// # Safety
+    ///
+    /// `handle` came from a chunk of this directory, and the caller has learned of it by a chain of acquiring loads
+    /// that starts where it was allocated.
+    #[inline(always)]
+    pub(super) unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
+        let (place, offset) = Place::split(handle);
+        // SAFETY: by the contract the place is taken.
+        let chunk = unsafe { self.chunk(place) };
+        // SAFETY: by the contract the offset is within the chunk.
+        unsafe { chunk.add(offset as usize * UNIT) }
+    }
+
+    /// The start of a chunk.
+    ///
+    /// # Safety
+    ///
+    /// `place` is taken, and the caller has learned of it by a chain of acquiring loads.
+    #[inline(always)]
+    unsafe fn chunk(&self, place: Place) -> NonNull<u8> {
+        let index = place.0 as usize;
+        let root = self.root.load(order::CHUNK_READ);
+        let slot = if root.is_null() {
+            &self.near[index % NEAR]
+        } else {
+            // SAFETY: `root` is a table of `PLACES` slots, published after it was filled, and a place is less.
+            unsafe { &*root.add(index) }
+        };
+        // The chain of the contract orders this load behind the store that filled the slot.
+        let chunk = slot.load(order::PLAIN);
+        // SAFETY: a slot that is taken is not null.
+        unsafe { NonNull::new_unchecked(chunk) }
+    }
+
+    /// The header of a chunk.
+    ///
+    /// # Safety
+    ///
+    /// As for [`chunk`](Self::chunk).
+    #[inline(always)]
+    unsafe fn header(&self, place: Place) -> &Header {
+        // SAFETY: the same contract.
+        let chunk = unsafe { self.chunk(place) };
+        // SAFETY: a chunk begins with its header, written before it got its place.
+        unsafe { chunk.cast::<Header>().as_ref() }
+    }
+
+    /// Units in a chunk that can be handed out or are the header.
+    ///
+    /// # Safety
+    ///
+    /// As for [`chunk`](Self::chunk).
+    #[inline(always)]
+    pub(super) unsafe fn units(&self, place: Place) -> u32 {
+        // SAFETY: the same contract.
+        let size = unsafe { self.header(place) }.size;
+        (size / UNIT).min(MAX_UNITS as usize) as u32
+    }
+
+    /// A chunk that can hold at least `least` units behind its header, better `wanted`: a spare one, or a new one.
+    /// `changed` is asked after the allocator has answered; if it says yes, the memory is given back and the answer
+    /// is `None`.
+    pub(super) fn take(
+        &self,
+        wanted: usize,
+        least: usize,
+        changed: impl FnOnce() -> bool,
+    ) -> Result<Option<Place>, OutOfMemory> {
+        if let Some(spare) = self.take_spare(least) {
+            return Ok(Some(spare));
+        }
+        let wanted = if self.taken.load(order::PLAIN) >= HURRY { MAX_UNITS as usize } else { wanted };
+        let size = |units: usize| units.max(least).checked_add(HEADER_UNITS as usize)?.checked_mul(UNIT);
+        let chunk = [size(wanted), size(least)]
+            .into_iter()
+            .flatten()
+            .find_map(|size| Some((self.allocator.allocate(chunk_layout(size)?).ok()?.cast(), size)));
+        let (chunk, size) = chunk.ok_or(OutOfMemory)?;
+        if changed() {
+            // SAFETY: just allocated with this layout.
+            unsafe { self.give_back(chunk, size) };
+            return Ok(None);
+        }
+        // SAFETY: the chunk is at least a header long, aligned for it, and ours.
+        unsafe { chunk.cast::<Header>().write(Header { size, next_spare: AtomicU32::new(0) }) };
+        match self.settle(chunk) {
+            Some(place) => {
+                self.reserved.fetch_add(size, order::PLAIN);
+                Ok(Some(place))
+            }
+            None => {
+                // SAFETY: as above; nobody has seen it.
+                unsafe { self.give_back(chunk, size) };
+                Err(OutOfMemory)
+            }
+        }
+    }
+
+    /// Finds a place for a chunk; `None` if all are taken, or there is no memory for the large table.
+    fn settle(&self, chunk: NonNull<u8>) -> Option<Place> {
+        for index in self.taken.load(order::PLAIN)..PLACES {
+            let slot = if index < NEAR {
+                &self.near[index]
+            } else {
+                // SAFETY: the table has `PLACES` slots.
+                unsafe { &*self.far()?.as_ptr().add(index) }
+            };
+            let claim = slot.compare_exchange(null_mut(), chunk.as_ptr(), order::CHUNK, order::CHUNK_READ);
+            if claim.is_ok() {
+                self.taken.fetch_max(index + 1, order::PLAIN);
+                return Some(Place(index as u32));
+            }
+        }
+        None
+    }
+
+    /// The large table, made if need be. Called only when every near slot is taken.
+    #[cold]
+    fn far(&self) -> Option<NonNull<AtomicPtr<u8>>> {
+        if let Some(table) = NonNull::new(self.root.load(order::CHUNK_READ)) {
+            return Some(table);
+        }
+        let table = self.allocator.allocate(far_layout()).ok()?.cast::<AtomicPtr<u8>>();
+        for index in 0..PLACES {
+            let chunk = self.near.get(index).map_or(null_mut(), |slot| slot.load(order::CHUNK_READ));
+            // SAFETY: the table has `PLACES` slots.
+            let slot = unsafe { table.add(index) };
+            // SAFETY: allocated for this type, and ours.
+            unsafe { slot.write(AtomicPtr::new(chunk)) };
+        }
+        match self.root.compare_exchange(null_mut(), table.as_ptr(), order::CHUNK, order::CHUNK_READ) {
+            Ok(_) => {
+                self.reserved.fetch_add(far_layout().size(), order::PLAIN);
+                Some(table)
+            }
+            Err(others) => {
+                // SAFETY: just allocated with this layout; nobody has seen it.
+                unsafe { self.allocator.deallocate(table.cast(), far_layout()) };
+                NonNull::new(others)
+            }
+        }
+    }
+
+    /// Puts a chunk that nothing was handed out from into the list of spares.
+    pub(super) fn put_spare(&self, place: Place) {
+        // SAFETY: the caller has the place from `take`, or exclusively.
+        let header = unsafe { self.header(place) };
+        let mut first = self.spares.load(order::CHUNK_READ);
+        loop {
+            header.next_spare.store(first, order::PLAIN);
+            match self.spares.compare_exchange_weak(first, place.0 + 1, order::CHUNK, order::CHUNK_READ) {
+                Ok(_) => return,
+                Err(now) => first = now,
+            }
+        }
+    }
+
+    /// A spare chunk with room for `least` units, if there is one.
+    fn take_spare(&self, least: usize) -> Option<Place> {
+        if self.spares.load(order::PLAIN) == 0 {
+            return None;
+        }
+        let mut found = None;
+        let mut next = self.spares.swap(0, order::CHUNK);
+        // The whole list is ours now; what does not fit goes back.
+        while let Some(index) = next.checked_sub(1) {
+            let place = Place(index);
+            // SAFETY: the list was taken with acquire, so its chunks are known to us.
+            let header = unsafe { self.header(place) };
+            next = header.next_spare.load(order::PLAIN);
+            // SAFETY: as above.
+            let room = unsafe { self.units(place) } - HEADER_UNITS;
+            if found.is_none() && room as usize >= least {
+                found = Some(place);
+            } else {
+                self.put_spare(place);
+            }
+        }
+        found
+    }
+
+    /// Every chunk becomes a spare one.
+    pub(super) fn reset(&mut self) {
+        self.spares.store(0, order::PLAIN);
+        // Backwards, so that the list begins with the first.
+        for index in (0..self.taken.load(order::PLAIN)).rev() {
+            self.put_spare(Place(index as u32));
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `chunk` was allocated for `size` bytes by [`take`](Self::take) and is not used afterwards.
+    unsafe fn give_back(&self, chunk: NonNull<u8>, size: usize) {
+        if let Some(layout) = chunk_layout(size) {
+            // SAFETY: the same layout as when it was allocated.
+            unsafe { self.allocator.deallocate(chunk, layout) };
+        }
+    }
+}
+
+impl<Al: Allocator> Drop for Directory<Al> {
+    fn drop(&mut self) {
+        for index in 0..self.taken.load(order::CHUNK_READ) {
+            let place = Place(index as u32);
+            // SAFETY: below `taken` every place is taken, and we have the directory exclusively.
+            let size = unsafe { self.header(place) }.size;
+            // SAFETY: as above.
+            let chunk = unsafe { self.chunk(place) };
+            // SAFETY: allocated with this size, and nothing refers to it any more.
+            unsafe { self.give_back(chunk, size) };
+        }
+        if let Some(table) = NonNull::new(self.root.load(order::CHUNK_READ)) {
+            // SAFETY: allocated with this layout in `far`.
+            unsafe { self.allocator.deallocate(table.cast(), far_layout()) };
+        }
+    }
+}
+
+/// Large chunks are aligned to huge pages, so that an allocator can ask the system for them.
+fn chunk_layout(size: usize) -> Option<Layout> {
+    let align = if size >= HUGE_PAGE { HUGE_PAGE } else { CHUNK_ALIGN };
+    Layout::from_size_align(size, align).ok()
+}
+
+fn far_layout() -> Layout {
+    Layout::new::<[AtomicPtr<u8>; PLACES]>()
+}

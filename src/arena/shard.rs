@@ -1,0 +1,263 @@
+//! What a writer touches on every write, in one place of its own: the bump position, the gate, the figures.
+
+use core::fmt;
+
+use crate::clock::SeqNo;
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, order};
+
+/// The words that writers of one shard share: kept apart from other shards' by alignment, so that writers of
+/// different shards do not slow one another down. An [`Arena`](crate::Arena) owns one or more.
+///
+/// ```
+/// let shard = memskip::Shard::new();
+/// assert!(format!("{shard:?}").contains("Shard"));
+/// ```
+#[cfg_attr(target_pointer_width = "64", repr(align(128)))]
+pub struct Shard {
+    pub(crate) gate: Gate,
+    pub(super) bump: Bump,
+    pub(crate) figures: Figures,
+}
+
+impl Shard {
+    /// A shard in which nothing has been written.
+    pub fn new() -> Self {
+        Self { gate: Gate::new(), bump: Bump::new(), figures: Figures::new() }
+    }
+
+    /// Back to nothing written, nothing sealed.
+    ///
+    /// For a caller that has the whole table exclusively.
+    pub(crate) fn clear(&self) {
+        self.gate.0.store(0, order::PLAIN);
+        for counter in self.figures.counters() {
+            counter.store(0, order::PLAIN);
+        }
+        self.figures.min_seq.store(u64::MAX, order::PLAIN);
+        self.figures.max_seq.store(0, order::PLAIN);
+        self.figures.grant(0, 0);
+    }
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard").field("gate", &self.gate).finish_non_exhaustive()
+    }
+}
+
+/// Where a region's next bytes come from: the state of the stock arenas.
+#[derive(Debug)]
+pub(super) struct Bump {
+    /// The handle of the next free unit; 0 before the first chunk.
+    pub(super) next: AtomicU32,
+    /// Units handed out from chunks that are full or an entry's own.
+    pub(super) retired: AtomicUsize,
+}
+
+impl Bump {
+    pub(super) fn new() -> Self {
+        Self { next: AtomicU32::new(0), retired: AtomicUsize::new(0) }
+    }
+}
+
+/// Counts the writers inside, and can be closed. One word, so that "count myself in" and "is it closed" are one
+/// read-modify-write: either the freeze comes first and the writer turns back, or the writer comes first and the
+/// freeze waits for it.
+pub(crate) struct Gate(AtomicU32);
+
+const SEALED: u32 = 1 << 31;
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Counts the caller in, unless the gate is closed.
+    #[inline(always)]
+    pub(crate) fn enter(&self) -> bool {
+        let open = self.0.fetch_add(1, order::GATE_ENTER) & SEALED == 0;
+        if !open {
+            self.leave();
+        }
+        open
+    }
+
+    #[inline(always)]
+    pub(crate) fn leave(&self) {
+        self.0.fetch_sub(1, order::GATE_LEAVE);
+    }
+
+    pub(crate) fn seal(&self) {
+        self.0.fetch_or(SEALED, order::GATE_WAIT);
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.0.load(order::GATE_LOOK) & SEALED != 0
+    }
+
+    /// Whether everybody who was let in has left. Writers that are just being turned back may show up here for a
+    /// moment; they change nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.load(order::GATE_LOOK) & !SEALED == 0
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("sealed", &self.is_sealed()).finish_non_exhaustive()
+    }
+}
+
+/// One shard's part of the figures. Single counters may run below zero here (a key written through one shard and
+/// deleted through another); only the sums over all shards mean something.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    live: AtomicUsize,
+    tombstones: AtomicUsize,
+    versions: AtomicUsize,
+    /// Versions that are tombstones, newest or not.
+    burials: AtomicUsize,
+    key_bytes: AtomicUsize,
+    value_bytes: AtomicUsize,
+    /// Refused attempts to write a value.
+    failures: AtomicUsize,
+    min_seq: AtomicU64,
+    max_seq: AtomicU64,
+    /// What may still be written here before the thresholds are looked at again, in bytes and entries.
+    byte_credit: AtomicUsize,
+    entry_credit: AtomicUsize,
+}
+
+/// What one write adds to the figures. Differences wrap: they are sums modulo the word size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) live: usize,
+    pub(crate) tombstones: usize,
+    pub(crate) versions: usize,
+    pub(crate) burials: usize,
+    pub(crate) key_bytes: usize,
+    pub(crate) value_bytes: usize,
+    pub(crate) failures: usize,
+}
+
+impl Figures {
+    fn new() -> Self {
+        Self {
+            live: AtomicUsize::new(0),
+            tombstones: AtomicUsize::new(0),
+            versions: AtomicUsize::new(0),
+            burials: AtomicUsize::new(0),
+            key_bytes: AtomicUsize::new(0),
+            value_bytes: AtomicUsize::new(0),
+            failures: AtomicUsize::new(0),
+            min_seq: AtomicU64::new(u64::MAX),
+            max_seq: AtomicU64::new(0),
+            byte_credit: AtomicUsize::new(0),
+            entry_credit: AtomicUsize::new(0),
+        }
+    }
+
+    fn counters(&self) -> [&AtomicUsize; 7] {
+        [
+            &self.live,
+            &self.tombstones,
+            &self.versions,
+            &self.burials,
+            &self.key_bytes,
+            &self.value_bytes,
+            &self.failures,
+        ]
+    }
+
+    /// Adds a write's differences; those that are zero cost a compare.
+    #[inline(always)]
+    pub(crate) fn add(&self, totals: Totals) {
+        for (counter, difference) in self.counters().into_iter().zip(totals.in_order()) {
+            if difference != 0 {
+                counter.fetch_add(difference, order::PLAIN);
+            }
+        }
+    }
+
+    /// Widens the range of sequence numbers; a read-modify-write only when it grows.
+    #[inline(always)]
+    pub(crate) fn note_seq(&self, seq: SeqNo) {
+        if self.min_seq.load(order::PLAIN) > seq.0 {
+            self.min_seq.fetch_min(seq.0, order::PLAIN);
+        }
+        if self.max_seq.load(order::PLAIN) < seq.0 {
+            self.max_seq.fetch_max(seq.0, order::PLAIN);
+        }
+    }
+
+    /// The range of sequence numbers written here; empty (`min > max`) if there are none.
+    pub(crate) fn seq_range(&self) -> (u64, u64) {
+        (self.min_seq.load(order::PLAIN), self.max_seq.load(order::PLAIN))
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let [live, tombstones, versions, burials, key_bytes, value_bytes, failures] =
+            self.counters().map(|counter| counter.load(order::PLAIN));
+        Totals { live, tombstones, versions, burials, key_bytes, value_bytes, failures }
+    }
+
+    /// Takes from the credit; `false` when it does not cover the write, which then has to look at the sums.
+    #[inline(always)]
+    pub(crate) fn spend(&self, bytes: usize, entries: usize) -> bool {
+        spend(&self.byte_credit, bytes) && spend(&self.entry_credit, entries)
+    }
+
+    /// Sets the credit. Racing grants replace one another; each is small enough on its own.
+    pub(crate) fn grant(&self, bytes: usize, entries: usize) {
+        self.byte_credit.store(bytes, order::PLAIN);
+        self.entry_credit.store(entries, order::PLAIN);
+    }
+}
+
+#[inline(always)]
+fn spend(credit: &AtomicUsize, cost: usize) -> bool {
+    credit.fetch_update(order::PLAIN, order::PLAIN, |left| left.checked_sub(cost)).is_ok()
+}
+
+impl Totals {
+    #[inline(always)]
+    fn in_order(self) -> [usize; 7] {
+        [self.live, self.tombstones, self.versions, self.burials, self.key_bytes, self.value_bytes, self.failures]
+    }
+
+    /// Both together.
+    #[must_use]
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            live: self.live.wrapping_add(other.live),
+            tombstones: self.tombstones.wrapping_add(other.tombstones),
+            versions: self.versions.wrapping_add(other.versions),
+            burials: self.burials.wrapping_add(other.burials),
+            key_bytes: self.key_bytes.wrapping_add(other.key_bytes),
+            value_bytes: self.value_bytes.wrapping_add(other.value_bytes),
+            failures: self.failures.wrapping_add(other.failures),
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_gate_lets_nobody_in_and_empties() {
+        let gate = Gate::new();
+        assert!(gate.enter());
+        gate.seal();
+        assert!(!gate.enter());
+        assert!(!gate.is_empty());
+        gate.leave();
+        assert!(gate.is_empty() && gate.is_sealed());
+    }
+}

@@ -1,0 +1,314 @@
+//! Key order, and the digests ("hints") that let a search look at many keys without touching them.
+
+use core::cmp::Ordering;
+
+/// A total order of keys, with optional hints.
+///
+/// # Correctness
+///
+/// `compare` must be a total order that does not change while a table lives. For the hints, let `shared` be any number
+/// of leading *units* (bytes, say; the comparator decides) that a set of keys has in common according to
+/// [`common_prefix`](Self::common_prefix). Among those keys:
+///
+/// - `compare(a, b)` less or equal implies `hint(a, shared) <= hint(b, shared)`, and the same for `wide_hint` in
+///   lexicographic order;
+/// - keys that compare equal have equal hints (a case-insensitive order folds before it hints).
+///
+/// Constants are always correct, only slower; that is what the defaults are. A comparator that breaks these rules gets
+/// wrong answers, never undefined behaviour, a panic or an endless loop.
+///
+/// A panic in a comparator leaves the table usable and the write that met it undone.
+///
+/// ```
+/// use core::cmp::Ordering;
+/// use memskip::{Comparator, Memtable};
+///
+/// /// Shorter keys first.
+/// #[derive(Clone, Default)]
+/// struct LengthFirst;
+///
+/// impl Comparator<[u8]> for LengthFirst {
+///     fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+///         a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+///     }
+///     fn hint(&self, key: &[u8], _skip: usize) -> usize {
+///         key.len()
+///     }
+/// }
+///
+/// let table = Memtable::<[u8], _>::builder().comparator(LengthFirst).build();
+/// table.insert(b"long", b"");
+/// table.insert(b"z", b"");
+/// assert_eq!(table.first_key(), Some(&b"z"[..]));
+/// ```
+pub trait Comparator<K: ?Sized> {
+    /// The order of two keys.
+    fn compare(&self, a: &K, b: &K) -> Ordering;
+
+    /// A monotone digest of what follows the first `skip` units of `key`, its most significant part in the high bits.
+    #[inline]
+    fn hint(&self, key: &K, skip: usize) -> usize {
+        let _ = (key, skip);
+        0
+    }
+
+    /// Two words of the same: `hint`, then a digest of what follows the part that `hint` covers.
+    #[inline]
+    fn wide_hint(&self, key: &K, skip: usize) -> [usize; 2] {
+        [self.hint(key, skip), 0]
+    }
+
+    /// How many leading units `a`, `b` and *every key between them* share; less than that is always correct.
+    #[inline]
+    fn common_prefix(&self, a: &K, b: &K) -> usize {
+        let _ = (a, b);
+        0
+    }
+}
+
+impl<K: ?Sized, C: Comparator<K> + ?Sized> Comparator<K> for &C {
+    #[inline]
+    fn compare(&self, a: &K, b: &K) -> Ordering {
+        (**self).compare(a, b)
+    }
+    #[inline]
+    fn hint(&self, key: &K, skip: usize) -> usize {
+        (**self).hint(key, skip)
+    }
+    #[inline]
+    fn wide_hint(&self, key: &K, skip: usize) -> [usize; 2] {
+        (**self).wide_hint(key, skip)
+    }
+    #[inline]
+    fn common_prefix(&self, a: &K, b: &K) -> usize {
+        (**self).common_prefix(a, b)
+    }
+}
+
+/// Bytes in lexicographic order, the shorter of two prefixes first: `memcmp` order. The default.
+///
+/// ```
+/// use memskip::{Bytewise, Comparator};
+///
+/// assert!(Bytewise.compare(&b"a"[..], &b"ab"[..]).is_lt());
+/// assert_eq!(Bytewise.common_prefix("user:17", "user:19"), 6);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytewise;
+
+/// One word of `key` from `skip` on, big endian, padded with zeros.
+#[inline(always)]
+fn word_at(key: &[u8], skip: usize) -> usize {
+    const WORD: usize = size_of::<usize>();
+    let rest = key.get(skip..).unwrap_or(&[]);
+    if let Some(word) = rest.first_chunk::<WORD>() {
+        return usize::from_be_bytes(*word);
+    }
+    let mut word = 0;
+    for &byte in rest {
+        word = word << 8 | usize::from(byte);
+    }
+    // In two steps, since an empty `rest` would shift by the whole width.
+    (word << (8 * (WORD - rest.len()) - 1)) << 1
+}
+
+/// How many leading bytes are equal; a word at a time, the first difference found by its leading zeros.
+#[inline]
+fn shared_bytes(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(x, y)| x == y).count()
+}
+
+impl Comparator<[u8]> for Bytewise {
+    #[inline(always)]
+    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+        a.cmp(b)
+    }
+    #[inline(always)]
+    fn hint(&self, key: &[u8], skip: usize) -> usize {
+        word_at(key, skip)
+    }
+    #[inline(always)]
+    fn wide_hint(&self, key: &[u8], skip: usize) -> [usize; 2] {
+        [word_at(key, skip), word_at(key, skip.saturating_add(size_of::<usize>()))]
+    }
+    #[inline]
+    fn common_prefix(&self, a: &[u8], b: &[u8]) -> usize {
+        shared_bytes(a, b)
+    }
+}
+
+/// For keys that are bytes underneath: the same order, on those bytes.
+macro_rules! bytewise_through {
+    ($(($($generics:tt)*) $key:ty, $bytes:expr;)*) => {$(
+        impl<$($generics)*> Comparator<$key> for Bytewise {
+            #[inline(always)]
+            fn compare(&self, a: &$key, b: &$key) -> Ordering {
+                let bytes: fn(&$key) -> &[u8] = $bytes;
+                bytes(a).cmp(bytes(b))
+            }
+            #[inline(always)]
+            fn hint(&self, key: &$key, skip: usize) -> usize {
+                let bytes: fn(&$key) -> &[u8] = $bytes;
+                Comparator::<[u8]>::hint(self, bytes(key), skip)
+            }
+            #[inline(always)]
+            fn wide_hint(&self, key: &$key, skip: usize) -> [usize; 2] {
+                let bytes: fn(&$key) -> &[u8] = $bytes;
+                Comparator::<[u8]>::wide_hint(self, bytes(key), skip)
+            }
+            #[inline]
+            fn common_prefix(&self, a: &$key, b: &$key) -> usize {
+                let bytes: fn(&$key) -> &[u8] = $bytes;
+                shared_bytes(bytes(a), bytes(b))
+            }
+        }
+    )*};
+}
+
+bytewise_through! {
+    () str, str::as_bytes;
+    (const N: usize) [u8; N], |key| key;
+}
+
+/// Another order, backwards.
+///
+/// ```
+/// use memskip::{Bytewise, Memtable, Reverse};
+///
+/// let table = Memtable::<[u8], _>::builder().comparator(Reverse(Bytewise)).build();
+/// table.insert(b"a", b"");
+/// table.insert(b"b", b"");
+/// assert_eq!(table.first_key(), Some(&b"b"[..]));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reverse<C>(pub C);
+
+impl<K: ?Sized, C: Comparator<K>> Comparator<K> for Reverse<C> {
+    #[inline]
+    fn compare(&self, a: &K, b: &K) -> Ordering {
+        self.0.compare(b, a)
+    }
+    #[inline]
+    fn hint(&self, key: &K, skip: usize) -> usize {
+        !self.0.hint(key, skip)
+    }
+    #[inline]
+    fn wide_hint(&self, key: &K, skip: usize) -> [usize; 2] {
+        self.0.wide_hint(key, skip).map(|word| !word)
+    }
+    #[inline]
+    fn common_prefix(&self, a: &K, b: &K) -> usize {
+        self.0.common_prefix(b, a)
+    }
+}
+
+/// Arrays of at most 16 bytes as unsigned big-endian integers: compared in registers instead of through `memcmp`.
+/// The order is that of [`Bytewise`].
+///
+/// ```
+/// use memskip::{BigEndian, Memtable};
+///
+/// let table = Memtable::<[u8; 8], _>::builder().comparator(BigEndian).build();
+/// table.insert(&300u64.to_be_bytes(), b"later");
+/// table.insert(&20u64.to_be_bytes(), b"earlier");
+/// assert_eq!(table.first_key(), Some(&20u64.to_be_bytes()));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BigEndian;
+
+impl BigEndian {
+    #[inline(always)]
+    fn integer<const N: usize>(key: &[u8; N]) -> u128 {
+        const { assert!(N <= 16, "BigEndian compares arrays of at most 16 bytes") };
+        let mut wide = [0; 16];
+        wide[16 - N..].copy_from_slice(key);
+        u128::from_be_bytes(wide)
+    }
+}
+
+impl<const N: usize> Comparator<[u8; N]> for BigEndian {
+    #[inline(always)]
+    fn compare(&self, a: &[u8; N], b: &[u8; N]) -> Ordering {
+        Self::integer(a).cmp(&Self::integer(b))
+    }
+    #[inline(always)]
+    fn hint(&self, key: &[u8; N], skip: usize) -> usize {
+        word_at(key, skip)
+    }
+    #[inline(always)]
+    fn wide_hint(&self, key: &[u8; N], skip: usize) -> [usize; 2] {
+        Bytewise.wide_hint(key, skip)
+    }
+    #[inline]
+    fn common_prefix(&self, a: &[u8; N], b: &[u8; N]) -> usize {
+        shared_bytes(a, b)
+    }
+}
+
+/// Takes every hint behind a prefix that all keys of the table are known to share: a tenant, a table number.
+/// Saves the first few thousand inserts from finding that out block by block.
+///
+/// # Correctness
+///
+/// Every key must start with the same `units` units. Keys that do not are still found when the inner order's hints
+/// happen to agree with it, and may be missed when not.
+///
+/// ```
+/// use memskip::{Bytewise, CommonPrefix, Memtable};
+///
+/// let order = CommonPrefix::new(Bytewise, "tenant/0017/".len());
+/// let table = Memtable::<str, _>::builder().comparator(order).build();
+/// table.insert("tenant/0017/a", b"1");
+/// assert_eq!(table.get_live("tenant/0017/a"), Some(&b"1"[..]));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommonPrefix<C> {
+    inner: C,
+    units: usize,
+}
+
+impl<C> CommonPrefix<C> {
+    /// The order `inner`, for keys that share their first `units` units (bytes, for [`Bytewise`]).
+    pub const fn new(inner: C, units: usize) -> Self {
+        Self { inner, units }
+    }
+}
+
+impl<K: ?Sized, C: Comparator<K>> Comparator<K> for CommonPrefix<C> {
+    #[inline]
+    fn compare(&self, a: &K, b: &K) -> Ordering {
+        self.inner.compare(a, b)
+    }
+    #[inline]
+    fn hint(&self, key: &K, skip: usize) -> usize {
+        self.inner.hint(key, skip.max(self.units))
+    }
+    #[inline]
+    fn wide_hint(&self, key: &K, skip: usize) -> [usize; 2] {
+        self.inner.wide_hint(key, skip.max(self.units))
+    }
+    #[inline]
+    fn common_prefix(&self, a: &K, b: &K) -> usize {
+        self.inner.common_prefix(a, b)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn word_is_big_endian_and_zero_padded() {
+        const WORD: usize = size_of::<usize>();
+        let key: [u8; 20] = core::array::from_fn(|i| i as u8 + 1);
+        for skip in 0..24 {
+            let mut bytes = [0; WORD];
+            for (i, byte) in bytes.iter_mut().enumerate() {
+                *byte = key.get(skip + i).copied().unwrap_or(0);
+            }
+            assert_eq!(word_at(&key, skip), usize::from_be_bytes(bytes), "skip {skip}");
+        }
+        assert_eq!(word_at(&[], 0), 0);
+        assert_eq!(word_at(&[0xFF], usize::MAX), 0);
+    }
+}

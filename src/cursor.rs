@@ -1,0 +1,194 @@
+//! A cursor: a place between entries that can be moved both ways and set anew.
+
+use core::fmt;
+use core::ops::Bound;
+
+use crate::arena::Arena;
+use crate::clock::SeqClock;
+use crate::comparator::Comparator;
+use crate::entry::Entry;
+use crate::list::{Key, List, Position, View};
+
+/// Where a cursor stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Before whatever comes first, and before no entry in particular.
+    Start,
+    /// Before this one.
+    Before(Position),
+    /// Behind the last one.
+    End,
+}
+
+impl Place {
+    /// Before this position, or behind everything if there is none.
+    fn before(position: Option<Position>) -> Self {
+        position.map_or(Self::End, Self::Before)
+    }
+}
+
+/// Stands before an entry. From [`cursor`](crate::Table::cursor) and snapshots; visits tombstones, too.
+///
+/// A step forward is one link; a step back is one search.
+///
+/// ```
+/// use memskip::Memtable;
+///
+/// let table = Memtable::new();
+/// for key in [b"a", b"c", b"e"] {
+///     table.insert(key, b"");
+/// }
+/// let mut cursor = table.cursor();
+/// assert!(cursor.seek(b"b"));
+/// assert_eq!(cursor.entry().map(|e| e.key), Some(&b"c"[..]));
+/// assert_eq!(cursor.prev_entry().map(|e| e.key), Some(&b"a"[..]));
+/// assert!(cursor.seek_for_prev(b"d"));
+/// assert_eq!(cursor.next_entry().map(|e| e.key), Some(&b"c"[..]));
+/// assert_eq!(cursor.map(|e| e.key).collect::<Vec<_>>(), [b"e"]);
+/// ```
+pub struct Cursor<'a, K: ?Sized, C, A, S, const H: usize> {
+    list: &'a List<K, C, A, S, H>,
+    view: View,
+    place: Place,
+}
+
+impl<'a, K, C, A, S, const H: usize> Cursor<'a, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    pub(crate) fn new(list: &'a List<K, C, A, S, H>, view: View) -> Self {
+        let mut cursor = Self { list, view, place: Place::Start };
+        cursor.seek_to_first();
+        cursor
+    }
+
+    /// A cursor that stands where another one stood.
+    pub(crate) fn resume(list: &'a List<K, C, A, S, H>, view: View, place: Place) -> Self {
+        Self { list, view, place }
+    }
+
+    /// Where it stands.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The entry the cursor stands before; none at the end, and before the beginning.
+    pub fn entry(&self) -> Option<Entry<'a, K>> {
+        match self.place {
+            Place::Before(at) => self.entry_at(at),
+            Place::Start | Place::End => None,
+        }
+    }
+
+    /// Returns the entry the cursor stands before, and steps over it.
+    pub fn next_entry(&mut self) -> Option<Entry<'a, K>> {
+        let at = match self.place {
+            Place::Start => self.list.first_position(),
+            Place::Before(at) => Some(at),
+            Place::End => None,
+        };
+        let found = self.visible_from(at);
+        self.place = Place::before(found.and_then(|(at, _)| self.list.next_position(at)));
+        // Stands before a visible one again, so that `entry` can tell.
+        if let Place::Before(at) = self.place {
+            self.place = Place::before(self.visible_from(Some(at)).map(|(at, _)| at));
+        }
+        found.map(|(_, entry)| entry)
+    }
+
+    /// Steps back over the entry before, and returns it. Without one the cursor stays where it is.
+    pub fn prev_entry(&mut self) -> Option<Entry<'a, K>> {
+        let at = match self.place {
+            Place::Start => None,
+            Place::Before(at) => self.list.previous_position(at),
+            Place::End => self.list.last_position(),
+        };
+        let (at, entry) = self.visible_back_from(at)?;
+        self.place = Place::Before(at);
+        Some(entry)
+    }
+
+    /// Goes before the first entry whose key is not less; `false`, and to the end, if there is none.
+    pub fn seek(&mut self, key: &K) -> bool {
+        let found = self.visible_from(self.list.first_from(Bound::Included(key)));
+        self.place = Place::before(found.map(|(at, _)| at));
+        found.is_some()
+    }
+
+    /// Goes before the last entry whose key is not greater; `false`, and before the beginning, if there is none.
+    pub fn seek_for_prev(&mut self, key: &K) -> bool {
+        let found = self.visible_back_from(self.list.last_to(Bound::Included(key)));
+        self.place = found.map_or(Place::Start, |(at, _)| Place::Before(at));
+        found.is_some()
+    }
+
+    /// Goes before the first entry; `false`, and to the end, if there is none.
+    pub fn seek_to_first(&mut self) -> bool {
+        let found = self.visible_from(self.list.first_position());
+        self.place = Place::before(found.map(|(at, _)| at));
+        found.is_some()
+    }
+
+    /// Goes before the last entry; `false`, and to the end, if there is none.
+    pub fn seek_to_last(&mut self) -> bool {
+        let found = self.visible_back_from(self.list.last_position());
+        self.place = Place::before(found.map(|(at, _)| at));
+        found.is_some()
+    }
+
+    fn entry_at(&self, at: Position) -> Option<Entry<'a, K>> {
+        let visible = self.list.visible(at, self.view)?;
+        Some(Entry::new(self.list.key_at(at), visible))
+    }
+
+    /// The first visible entry from a position on.
+    fn visible_from(&self, mut at: Option<Position>) -> Option<(Position, Entry<'a, K>)> {
+        loop {
+            let position = at?;
+            if let Some(entry) = self.entry_at(position) {
+                return Some((position, entry));
+            }
+            at = self.list.next_position(position);
+        }
+    }
+
+    /// The first visible entry from a position back.
+    fn visible_back_from(&self, mut at: Option<Position>) -> Option<(Position, Entry<'a, K>)> {
+        loop {
+            let position = at?;
+            if let Some(entry) = self.entry_at(position) {
+                return Some((position, entry));
+            }
+            at = self.list.previous_position(position);
+        }
+    }
+}
+
+impl<'a, K, C, A, S, const H: usize> Iterator for Cursor<'a, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    type Item = Entry<'a, K>;
+
+    fn next(&mut self) -> Option<Entry<'a, K>> {
+        self.next_entry()
+    }
+}
+
+impl<K: ?Sized, C, A, S, const H: usize> Clone for Cursor<'_, K, C, A, S, H> {
+    fn clone(&self) -> Self {
+        Self { list: self.list, view: self.view, place: self.place }
+    }
+}
+
+impl<K: ?Sized, C, A, S, const H: usize> fmt::Debug for Cursor<'_, K, C, A, S, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor").field("place", &self.place).finish_non_exhaustive()
+    }
+}

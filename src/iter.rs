@@ -1,0 +1,289 @@
+//! Iterators: entries and versions between two bounds, from both ends.
+//!
+//! An iterator remembers the last position it gave from each end; nodes never move, so both stay good, and the ends
+//! have met when one comes to the other's. It sees what is inserted ahead of it while it runs, unless it reads at a
+//! sequence number.
+
+use core::fmt;
+use core::iter::FusedIterator;
+use core::ops::Bound;
+
+use crate::arena::Arena;
+use crate::clock::{SeqClock, SeqNo};
+use crate::comparator::Comparator;
+use crate::entry::Entry;
+use crate::list::{Key, List, Position, View};
+
+/// The positions within bounds that are not given out yet.
+struct Walk<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
+    list: &'a List<K, C, A, S, H>,
+    bounds: (Bound<&'k K>, Bound<&'k K>),
+    front: Option<Position>,
+    back: Option<Position>,
+    done: bool,
+}
+
+impl<K: ?Sized, C, A, S, const H: usize> Clone for Walk<'_, '_, K, C, A, S, H> {
+    fn clone(&self) -> Self {
+        Self { list: self.list, bounds: self.bounds, front: self.front, back: self.back, done: self.done }
+    }
+}
+
+impl<K, C, A, S, const H: usize> Walk<'_, '_, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    #[inline]
+    fn next(&mut self) -> Option<Position> {
+        if self.done {
+            return None;
+        }
+        let next = match self.front {
+            None => self.list.first_from(self.bounds.0),
+            Some(front) => self.list.next_position(front),
+        };
+        let met = next == self.back;
+        let next = next.filter(|next| !met && self.list.is_within_end(*next, self.bounds.1));
+        self.done = next.is_none();
+        self.front = next.or(self.front);
+        next
+    }
+
+    fn next_back(&mut self) -> Option<Position> {
+        if self.done {
+            return None;
+        }
+        let next = match self.back {
+            None => self.list.last_to(self.bounds.1),
+            Some(back) => self.list.previous_position(back),
+        };
+        let met = next == self.front;
+        let next = next.filter(|next| !met && self.list.is_within_start(*next, self.bounds.0));
+        self.done = next.is_none();
+        self.back = next.or(self.back);
+        next
+    }
+}
+
+/// The newest visible version of each key within bounds, tombstones included, ascending; double-ended. From
+/// [`iter`](crate::Table::iter), [`range`](crate::Table::range), [`range_at`](crate::Table::range_at) and snapshots.
+///
+/// ```
+/// use memskip::Memtable;
+///
+/// let table = Memtable::new();
+/// for key in [b"a", b"b", b"c"] {
+///     table.insert(key, b"");
+/// }
+/// let mut range = table.range(&b"a"[..]..&b"c"[..]);
+/// assert_eq!(range.next_back().map(|e| e.key), Some(&b"b"[..]));
+/// assert_eq!(range.next().map(|e| e.key), Some(&b"a"[..]));
+/// assert!(range.next().is_none());
+/// ```
+pub struct Range<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
+    walk: Walk<'a, 'k, K, C, A, S, H>,
+    view: View,
+}
+
+/// Everything: a [`Range`] without bounds.
+pub type Iter<'a, K, C, A, S, const H: usize> = Range<'a, 'a, K, C, A, S, H>;
+
+impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Range<'a, 'k, K, C, A, S, H> {
+    pub(crate) fn new(list: &'a List<K, C, A, S, H>, bounds: (Bound<&'k K>, Bound<&'k K>), view: View) -> Self {
+        Self { walk: Walk { list, bounds, front: None, back: None, done: false }, view }
+    }
+}
+
+impl<'a, K, C, A, S, const H: usize> Range<'a, '_, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    #[inline]
+    fn entry(&self, at: Position) -> Option<Entry<'a, K>> {
+        let visible = self.walk.list.visible(at, self.view)?;
+        Some(Entry::new(self.walk.list.key_at(at), visible))
+    }
+}
+
+impl<'a, K, C, A, S, const H: usize> Iterator for Range<'a, '_, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    type Item = Entry<'a, K>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let at = self.walk.next()?;
+            if let Some(entry) = self.entry(at) {
+                return Some(entry);
+            }
+        }
+    }
+}
+
+impl<K, C, A, S, const H: usize> DoubleEndedIterator for Range<'_, '_, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    fn next_back(&mut self) -> Option<Self::Item> {
+        loop {
+            let at = self.walk.next_back()?;
+            if let Some(entry) = self.entry(at) {
+                return Some(entry);
+            }
+        }
+    }
+}
+
+impl<K, C, A, S, const H: usize> FusedIterator for Range<'_, '_, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+}
+
+impl<K: ?Sized, C, A, S, const H: usize> Clone for Range<'_, '_, K, C, A, S, H> {
+    fn clone(&self) -> Self {
+        Self { walk: self.walk.clone(), view: self.view }
+    }
+}
+
+impl<K: ?Sized, C, A, S, const H: usize> fmt::Debug for Range<'_, '_, K, C, A, S, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Range").field("view", &self.view).finish_non_exhaustive()
+    }
+}
+
+/// Every version within bounds: keys ascending, of each key the newest first, which is the order of a flush.
+/// Backwards: keys descending, of each key the oldest first (and every step walks the newer versions of its key). Of several
+/// versions with one sequence number it gives the newest, so that `(key, seq)` is unique.
+///
+/// ```
+/// use memskip::{Memtable, SeqNo};
+///
+/// let table = Memtable::new();
+/// table.put_at(b"k", b"old", SeqNo(1))?;
+/// table.put_at(b"k", b"new", SeqNo(2))?;
+/// let values: Vec<_> = table.versions().map(|e| e.value).collect();
+/// assert_eq!(values, [b"new", b"old"]);
+/// # Ok::<(), memskip::InsertError>(())
+/// ```
+pub struct Versions<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
+    walk: Walk<'a, 'k, K, C, A, S, H>,
+    /// The key that is being given from the front, and the number given last.
+    front: Option<(Position, SeqNo)>,
+    /// The same from the back.
+    back: Option<(Position, SeqNo)>,
+}
+
+impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Versions<'a, 'k, K, C, A, S, H> {
+    pub(crate) fn new(list: &'a List<K, C, A, S, H>, bounds: (Bound<&'k K>, Bound<&'k K>)) -> Self {
+        Self { walk: Walk { list, bounds, front: None, back: None, done: false }, front: None, back: None }
+    }
+}
+
+impl<'a, K, C, A, S, const H: usize> Iterator for Versions<'a, '_, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    type Item = Entry<'a, K>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let list = self.walk.list;
+        loop {
+            let (at, limit) = match self.front {
+                Some((at, given)) => (at, Some(given)),
+                // When the walk is over, what is left is the rest of the key that the back is at.
+                None => (self.walk.next().or(self.back.map(|(at, _)| at))?, None),
+            };
+            let next = list.version_below(at, limit);
+            let next = next.filter(|next| self.back.is_none_or(|(back, given)| back != at || next.seq > given));
+            if let Some(visible) = next {
+                self.front = Some((at, visible.seq));
+                return Some(Entry::new(list.key_at(at), visible));
+            }
+            self.front = None;
+            if self.back.is_some_and(|(back, _)| back == at) {
+                self.back = None;
+                return None;
+            }
+        }
+    }
+}
+
+impl<K, C, A, S, const H: usize> DoubleEndedIterator for Versions<'_, '_, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let list = self.walk.list;
+        loop {
+            let (at, limit) = match self.back {
+                Some((at, given)) => (at, Some(given)),
+                None => (self.walk.next_back().or(self.front.map(|(at, _)| at))?, None),
+            };
+            let next = list.version_above(at, limit);
+            let next = next.filter(|next| self.front.is_none_or(|(front, given)| front != at || next.seq < given));
+            if let Some(visible) = next {
+                self.back = Some((at, visible.seq));
+                return Some(Entry::new(list.key_at(at), visible));
+            }
+            self.back = None;
+            if self.front.is_some_and(|(front, _)| front == at) {
+                self.front = None;
+                return None;
+            }
+        }
+    }
+}
+
+impl<K: ?Sized, C, A, S, const H: usize> Clone for Versions<'_, '_, K, C, A, S, H> {
+    fn clone(&self) -> Self {
+        Self { walk: self.walk.clone(), front: self.front, back: self.back }
+    }
+}
+
+impl<K: ?Sized, C, A, S, const H: usize> fmt::Debug for Versions<'_, '_, K, C, A, S, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Versions").finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Range<'a, 'k, K, C, A, S, H> {
+    /// A range that goes on where another one stood.
+    pub(crate) fn resume(
+        list: &'a List<K, C, A, S, H>,
+        bounds: (Bound<&'k K>, Bound<&'k K>),
+        view: View,
+        (front, back): (Option<Position>, Option<Position>),
+    ) -> Self {
+        Self { walk: Walk { list, bounds, front, back, done: false }, view }
+    }
+
+    /// Where it stands.
+    pub(crate) fn ends(&self) -> (Option<Position>, Option<Position>) {
+        (self.walk.front, self.walk.back)
+    }
+}

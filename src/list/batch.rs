@@ -1,0 +1,377 @@
+//! Atomic batches: versions that share one commit record, and become visible together when it does.
+//!
+//! ```text
+//! record:   linking ──> pending (all linked) ──> stamped
+//!               └─────> dead (the comparator panicked half-way)
+//! ```
+//!
+//! 1. Memory for the record and for every version is taken first; if it runs out nothing has been linked.
+//! 2. Versions are linked with the record's handle for a number. While the record is linking they are invisible.
+//! 3. The record goes pending; from here on whoever meets one of the versions stamps the record.
+//! 4. Each version's link is closed and its effect counted; the number is copied into the version.
+//!
+//! *Told both ways.* A snapshot S and a batch: if the batch read the clock before S moved it, all its versions were linked
+//! before, and the record pending, so every look of S finds a number of at most S: all of it. If it read it after, the
+//! number is greater: none of it. A helper decides the same number for all, by one compare-and-swap on the record.
+//!
+//! Batches exclude one another by a lock that readers and single writers never take.
+
+use core::fmt;
+
+use crate::arena::{Arena, Handle, UNIT};
+use crate::clock::{SeqClock, SeqNo};
+use crate::comparator::Comparator;
+use crate::error::InsertError;
+use crate::sync::{self, AtomicBool, AtomicU64, Witness, order};
+
+use super::lane::Trail;
+use super::node::{
+    Kind, NodeRef, Origin, Ref, VERSION_ALIGN, Version, node_size, version_size, write_node, write_version,
+};
+use super::search::Found;
+use super::version::{Above, Chain, PENDING, SeqWord};
+use super::write::{Effect, Reserved, seen_state};
+use super::{Key, List};
+
+/// A batch's record: what all its versions have for a number, until that is decided.
+#[repr(C)]
+pub(super) struct Commit {
+    witness: Witness,
+    word: AtomicU64,
+    /// The least number the batch may get, so that chains stay sorted.
+    floor: AtomicU64,
+}
+
+const LINKING: u64 = 2 << 62;
+const DEAD: u64 = 3 << 62;
+
+/// Where a batch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Linking,
+    Pending,
+    Stamped(SeqNo),
+    Dead,
+}
+
+impl Commit {
+    fn new() -> Self {
+        Self { witness: Witness::new(), word: AtomicU64::new(LINKING), floor: AtomicU64::new(0) }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.witness.read();
+        match self.word.load(order::COMMIT) {
+            LINKING => State::Linking,
+            DEAD => State::Dead,
+            PENDING => State::Pending,
+            number => State::Stamped(SeqNo(number)),
+        }
+    }
+
+    /// Makes the batch's number at least `seq`, if it is not decided yet; the caller looks at the state afterwards.
+    pub(super) fn raise_floor(&self, seq: SeqNo) {
+        self.floor.fetch_max(seq.0, order::COMMIT);
+    }
+}
+
+/// Keeps batches apart.
+pub(super) struct BatchLock(AtomicBool);
+
+impl BatchLock {
+    pub(super) fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    fn take(&self) -> BatchGuard<'_> {
+        while self.0.swap(true, order::BATCH_LOCK) {
+            sync::pause();
+        }
+        BatchGuard(self)
+    }
+}
+
+impl fmt::Debug for BatchLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BatchLock")
+    }
+}
+
+struct BatchGuard<'a>(&'a BatchLock);
+
+impl Drop for BatchGuard<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(false, order::BATCH_UNLOCK);
+    }
+}
+
+/// One write of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchWrite<'b, K: ?Sized> {
+    pub(crate) key: &'b K,
+    pub(crate) value: &'b [u8],
+    pub(crate) kind: Kind,
+}
+
+/// What the record remembers of one write: first the memory reserved for it, then the node it went to and, if it is not
+/// that node's first version, the version.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Slot {
+    handle: u32,
+    node: u32,
+}
+
+/// The record and its slots in the arena, during `apply`.
+struct Ledger {
+    record: Ref<Commit>,
+    slots: Handle,
+    count: usize,
+}
+
+/// Gives a batch up unless it got through: its versions stay, invisible for good.
+struct GiveUp<'a>(&'a Commit);
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        // Fails if the batch has gone on to pending.
+        let _ = self.0.word.compare_exchange(LINKING, DEAD, order::COMMIT, order::PLAIN);
+    }
+}
+
+impl<K, C, A, S, const H: usize> List<K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    /// The record that a batch word names.
+    pub(super) fn commit(&self, record: Ref<Commit>) -> &Commit {
+        // SAFETY: a reference to a record is one to a completely written record.
+        unsafe { self.at(record.handle()).cast().as_ref() }
+    }
+
+    /// Decides a pending batch's number, here or elsewhere; returns it.
+    ///
+    /// The caller has seen the record pending, with the store-load barrier behind that.
+    pub(super) fn stamp_commit(&self, commit: &Commit) -> SeqNo {
+        let drawn = self.clock.stamp().min(SeqNo::LIMIT);
+        let seq = SeqNo(commit.floor.load(order::COMMIT)).max(drawn).min(SeqNo::LIMIT);
+        if seq > drawn {
+            self.clock.observe(seq);
+        }
+        match commit.word.compare_exchange(PENDING, seq.0, order::STAMP, order::STAMP_READ) {
+            Ok(_) => seq,
+            Err(word) => match SeqWord::decode(word) {
+                SeqWord::Stamped(seq) => seq,
+                // A pending record becomes a stamped one and nothing else.
+                SeqWord::Pending | SeqWord::Batch(_) => seq,
+            },
+        }
+    }
+
+    /// Applies all writes or none. `count` is their number; `effect` is told what each has done to the figures.
+    pub(crate) fn apply<'b>(
+        &self,
+        shard: usize,
+        writes: impl Iterator<Item = BatchWrite<'b, K>> + Clone,
+        count: usize,
+        mut effect: impl FnMut(Effect),
+    ) -> Result<SeqNo, InsertError>
+    where
+        K: 'b,
+    {
+        let guard = self.batches.take();
+        let ledger = self.reserve(shard, writes.clone(), count)?;
+        let commit = self.commit(ledger.record);
+        let give_up = GiveUp(commit);
+        for (index, write) in writes.enumerate().take(count) {
+            self.link_one(shard, &ledger, index, write);
+        }
+        commit.word.store(PENDING, order::COMMIT);
+        drop(give_up);
+        sync::link_then_clock(S::ORDERED);
+        let seq = self.stamp_commit(commit);
+        for index in (0..count).rev() {
+            effect(self.count_one(&ledger, index, seq));
+        }
+        drop(guard);
+        Ok(seq)
+    }
+
+    /// Takes all the memory that the batch needs.
+    fn reserve<'b>(
+        &self,
+        shard: usize,
+        writes: impl Iterator<Item = BatchWrite<'b, K>>,
+        count: usize,
+    ) -> Result<Ledger, InsertError>
+    where
+        K: 'b,
+    {
+        let bytes = count.checked_mul(size_of::<Slot>()).ok_or(InsertError::OutOfMemory)?;
+        let record = Reserved::take(self, shard, size_of::<Commit>(), align_of::<Commit>().max(UNIT))?;
+        let slots = Reserved::take(self, shard, bytes.max(UNIT), UNIT)?;
+        let ledger_slots = slots.handle();
+        for index in 0..count {
+            self.set_slot(ledger_slots, index, Slot { handle: 0, node: 0 });
+        }
+        // Given back from the last to the first if one fails.
+        let mut taken = 0;
+        let mut failed = false;
+        for write in writes.take(count) {
+            let size = match self.find(write.key, &mut ()) {
+                Found::Node(_) => version_size(write.value.len()),
+                // Large enough for a version, too, if somebody brings the key first.
+                Found::Gap(_) => {
+                    node_size(write.key.as_bytes().len(), write.value.len()).max(version_size(write.value.len()))
+                }
+            };
+            let Ok(memory) = Reserved::take(self, shard, size, VERSION_ALIGN) else {
+                failed = true;
+                break;
+            };
+            self.set_slot(ledger_slots, taken, Slot { handle: memory.handle().0, node: size as u32 });
+            memory.keep();
+            taken += 1;
+        }
+        if failed {
+            for index in (0..taken).rev() {
+                let slot = self.slot(ledger_slots, index);
+                // SAFETY: taken above with this size, and seen by nobody.
+                unsafe { self.arena.release(shard, Handle(slot.handle), slot.node as usize) };
+            }
+            return Err(InsertError::OutOfMemory);
+        }
+        // SAFETY: the memory is ours.
+        let at = unsafe { self.at(record.handle()) };
+        // SAFETY: it has room for a record, aligned.
+        unsafe { at.cast::<Commit>().write(Commit::new()) };
+        // SAFETY: just written.
+        let reference = unsafe { Ref::from_raw(record.handle().0) }.ok_or(InsertError::OutOfMemory)?;
+        self.commit(reference).witness.written();
+        record.keep();
+        slots.keep();
+        Ok(Ledger { record: reference, slots: ledger_slots, count })
+    }
+
+    fn slot_at(&self, slots: Handle, index: usize) -> core::ptr::NonNull<Slot> {
+        // SAFETY: the slots are a live block of this batch.
+        let at = unsafe { self.at(slots) };
+        // SAFETY: there are as many as the batch has writes, and `index` is one of those.
+        unsafe { at.cast::<Slot>().add(index) }
+    }
+
+    fn slot(&self, slots: Handle, index: usize) -> Slot {
+        // SAFETY: written by `reserve` before, and used by this batch's thread only.
+        unsafe { self.slot_at(slots, index).read() }
+    }
+
+    fn set_slot(&self, slots: Handle, index: usize, slot: Slot) {
+        // SAFETY: as for `slot`.
+        unsafe { self.slot_at(slots, index).write(slot) };
+    }
+
+    /// Links one write of a batch; cannot fail, since its memory is there.
+    fn link_one(&self, shard: usize, ledger: &Ledger, index: usize, write: BatchWrite<'_, K>) {
+        debug_assert!(index < ledger.count);
+        let memory = Handle(self.slot(ledger.slots, index).handle);
+        // SAFETY: reserved for this write.
+        let at = unsafe { self.at(memory) };
+        let version = (write.kind, Origin::Clock, SeqWord::batch(ledger.record.handle()));
+        let mut trail = Trail::new();
+        loop {
+            match self.find(write.key, &mut trail) {
+                Found::Node(node) => {
+                    // SAFETY: room for a version, aligned, and not published.
+                    unsafe { write_version(at, write.value, version) };
+                    // SAFETY: just written.
+                    let Some(new) = (unsafe { Ref::from_raw(memory.0) }) else { return };
+                    self.link_on_top(node, new, ledger.record);
+                    self.set_slot(ledger.slots, index, Slot { handle: memory.0, node: node.handle().0 });
+                    return;
+                }
+                Found::Gap(gap) => {
+                    // SAFETY: room for a node, aligned, and not published.
+                    unsafe { write_node(at, gap.succ, write.key.as_bytes(), write.value, version) };
+                    // SAFETY: just written.
+                    let Some(new) = (unsafe { Ref::from_raw(memory.0) }) else { return };
+                    if self.next_link(gap.pred).publish(gap.succ, new) {
+                        self.set_slot(ledger.slots, index, Slot { handle: 0, node: memory.0 });
+                        self.file_node(shard, new, Some((gap.pred, gap.succ)), &trail);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts a batch's version on top of a chain, and raises the batch's floor to what it covers.
+    fn link_on_top(&self, node: Ref<super::node::Node>, new: Ref<Version>, record: Ref<Commit>) {
+        let commit = self.commit(record);
+        // SAFETY: reserved for this version.
+        let at = unsafe { self.at(new.handle()) };
+        loop {
+            let mut chain = Chain::new(self, self.node(node));
+            let spot = chain.spot();
+            let mut above = Above::Nothing;
+            if let Some((covered, seq)) = chain.next_visible(&mut above) {
+                let given = u64::from(covered.meta.origin() == Origin::Given);
+                commit.raise_floor(SeqNo(seq.0 + given));
+            }
+            // SAFETY: written by the caller, and seen by nobody.
+            unsafe { super::node::place_version(at, spot.word().behind(), spot.past_first) };
+            if spot.publish(new) {
+                return;
+            }
+        }
+    }
+
+    /// Closes the link behind a batch's version, so that what it covers is settled, and says what it has changed.
+    fn count_one(&self, ledger: &Ledger, index: usize, seq: SeqNo) -> Effect {
+        let slot = self.slot(ledger.slots, index);
+        // SAFETY: set by `link_one`.
+        let node: Option<Ref<super::node::Node>> = unsafe { Ref::from_raw(slot.node) };
+        // SAFETY: set by `link_one`.
+        let version: Option<Ref<Version>> = unsafe { Ref::from_raw(slot.handle) };
+        let Some(node) = node else { return Effect::default() };
+        let node = self.node(node);
+        loop {
+            let mut chain = Chain::new(self, node);
+            let Some(own) = self.walk_to(&mut chain, node, version) else { return Effect::default() };
+            let spot = chain.spot();
+            if !spot.word().is_closed() && !spot.close() {
+                continue;
+            }
+            let covered = chain.next_visible(&mut Above::Stamped(seq)).map(|(version, _)| version);
+            // Only now: a number of its own says that the version is counted.
+            own.seq.store(seq.0, order::STAMP_STORE);
+            return Effect {
+                before: covered.map(seen_state),
+                after: seen_state(own),
+                key_len: node.key().len(),
+                value_len: own.value().len(),
+            };
+        }
+    }
+
+    /// Walks until `version` (none: the node's first) has been passed.
+    fn walk_to<'a>(
+        &'a self,
+        chain: &mut Chain<'a, K, C, A, S, H>,
+        node: NodeRef<'a>,
+        version: Option<Ref<Version>>,
+    ) -> Option<super::node::VersionRef<'a>> {
+        let word = match version {
+            None => node.first_version().seq,
+            Some(version) => self.version(version).0.seq,
+        };
+        loop {
+            let passed = chain.next_raw()?;
+            if core::ptr::eq(passed.seq, word) {
+                return Some(passed);
+            }
+        }
+    }
+}

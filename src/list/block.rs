@@ -1,0 +1,426 @@
+//! A lane block: a short sorted array of (hint, handle) in a few cache lines, read without a lock.
+//!
+//! ```text
+//!          ┌───────────────── header ─────────────────┐
+//! lowest   | version | shape | next | first | fence's |  fence | hint 1..=12 | handle 1..=12 |            128 bytes
+//! upper    | version | shape | next | first | fence's |  handle 0 | fence | hint 1..=17 | handle 1..=17 | 384 bytes
+//! ```
+//!
+//! Entry 0 is the block's first key and has no hint: whoever is here has a key that is not less. `fence` is the hint
+//! of the right neighbour's first key, and `fence's` that key's node; without a neighbour the block is open. `shape` is
+//! the number of entries behind entry 0, and how many leading units the hints skip.
+//!
+//! Invariants, of a block's whole life:
+//!
+//! 1. Entry 0 and `first` never change. A block's range, from its first key to its right neighbour's, only shrinks, and only
+//!    when the block is split.
+//! 2. Every handle word holds, at any time, the handle of a published node (lowest lane) or of a block one lane below
+//!    (upper lanes), or 0; in the lowest lane, 0 as entry 0 is the head of the list. So whatever a reader loads here it may
+//!    follow, torn or not.
+//! 3. While `version` is odd one writer owns the block. A reader acts on what it read only if `version` was even before
+//!    and is the same after.
+//! 4. Hints of unused entries are the greatest there are.
+
+use core::cmp::Ordering;
+use core::fmt;
+
+use crate::comparator::Comparator;
+use crate::sync::{AtomicU32, AtomicUsize, fence, order};
+
+use super::node::{Node, Ref, raw};
+
+/// What a lane keeps of a key.
+pub(super) trait Digest: Copy + Ord + fmt::Debug {
+    /// The greatest there is.
+    const MAX: Self;
+    /// Where it is kept.
+    type Cell;
+
+    fn of<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> Self;
+    fn cell(self) -> Self::Cell;
+    fn load(cell: &Self::Cell) -> Self;
+    fn store(self, cell: &Self::Cell);
+}
+
+/// The upper half of a hint word (all of it where words have 32 bits): for the lowest lane, whose keys lie so close
+/// together that half a word behind what they share tells them apart.
+pub(super) type Narrow = u32;
+
+impl Digest for Narrow {
+    const MAX: Self = u32::MAX;
+    type Cell = AtomicU32;
+
+    #[inline(always)]
+    fn of<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> Self {
+        (comparator.hint(key, skip) >> (usize::BITS - u32::BITS)) as u32
+    }
+    #[inline(always)]
+    fn cell(self) -> AtomicU32 {
+        AtomicU32::new(self)
+    }
+    #[inline(always)]
+    fn load(cell: &AtomicU32) -> Self {
+        cell.load(order::PLAIN)
+    }
+    #[inline(always)]
+    fn store(self, cell: &AtomicU32) {
+        cell.store(self, order::PLAIN);
+    }
+}
+
+/// Two hint words: for upper lanes, whose keys lie far apart and may share long prefixes.
+pub(super) type Wide = [usize; 2];
+
+impl Digest for Wide {
+    const MAX: Self = [usize::MAX; 2];
+    type Cell = [AtomicUsize; 2];
+
+    #[inline(always)]
+    fn of<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> Self {
+        comparator.wide_hint(key, skip)
+    }
+    #[inline(always)]
+    fn cell(self) -> Self::Cell {
+        self.map(AtomicUsize::new)
+    }
+    #[inline(always)]
+    fn load(cell: &Self::Cell) -> Self {
+        [cell[0].load(order::PLAIN), cell[1].load(order::PLAIN)]
+    }
+    #[inline(always)]
+    fn store(self, cell: &Self::Cell) {
+        cell[0].store(self[0], order::PLAIN);
+        cell[1].store(self[1], order::PLAIN);
+    }
+}
+
+/// What all blocks begin with, whatever their lane.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Header {
+    version: AtomicU32,
+    shape: AtomicU32,
+    next: AtomicU32,
+    /// The node of entry 0's key; 0 is the head of the list.
+    first: u32,
+    fence_node: AtomicU32,
+}
+
+/// A block of one lane: `N` entries behind entry 0.
+#[repr(C)]
+#[cfg_attr(target_pointer_width = "64", repr(align(64)))]
+pub(super) struct Block<D: Digest, const N: usize> {
+    header: Header,
+    /// Handle of entry 0. The lowest lane has it twice, which costs it nothing: the space is there.
+    entry: u32,
+    fence: D::Cell,
+    hints: [D::Cell; N],
+    handles: [AtomicU32; N],
+}
+
+/// Entries behind entry 0, in the lowest lane and above it. Tiny under loom, so that models reach splits.
+pub(super) const LOW: usize = if cfg!(loom) { 2 } else { 12 };
+/// See [`LOW`].
+pub(super) const HIGH: usize = if cfg!(loom) { 2 } else { 17 };
+
+/// A block of the lowest lane.
+pub(super) type LowBlock = Block<Narrow, LOW>;
+/// A block of an upper lane.
+pub(super) type HighBlock = Block<Wide, HIGH>;
+
+/// How many entries there are behind entry 0, and what hints skip.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) count: usize,
+    pub(super) skip: usize,
+}
+
+const COUNT_BITS: u32 = 8;
+/// The greatest `skip` that is kept; less than the truth is always correct.
+pub(super) const MAX_SKIP: usize = (1 << (u32::BITS - COUNT_BITS)) - 1;
+
+impl Shape {
+    fn encode(self) -> u32 {
+        debug_assert!(self.count < 1 << COUNT_BITS && self.skip <= MAX_SKIP);
+        (self.skip as u32) << COUNT_BITS | self.count as u32
+    }
+    #[inline(always)]
+    fn decode(word: u32) -> Self {
+        Self { count: (word & ((1 << COUNT_BITS) - 1)) as usize, skip: (word >> COUNT_BITS) as usize }
+    }
+}
+
+impl Header {
+    /// The node of the block's first key; none is the head of the list.
+    #[inline(always)]
+    pub(super) fn first(&self) -> Option<Ref<Node>> {
+        // SAFETY: (2); it was written before the block was published.
+        unsafe { Ref::from_raw(self.first) }
+    }
+
+    /// The right neighbour, raw.
+    #[inline(always)]
+    pub(super) fn next(&self) -> u32 {
+        self.next.load(order::FOLLOW)
+    }
+
+    /// The node of the right neighbour's first key.
+    #[inline(always)]
+    pub(super) fn fence_node(&self) -> Option<Ref<Node>> {
+        let raw = self.fence_node.load(order::FOLLOW);
+        // SAFETY: (2), and an acquiring load.
+        unsafe { Ref::from_raw(raw) }
+    }
+
+    #[inline(always)]
+    pub(super) fn shape(&self) -> Shape {
+        Shape::decode(self.shape.load(order::PLAIN))
+    }
+
+    /// Begins to read; none while a writer owns the block.
+    #[inline(always)]
+    fn begin(&self) -> Option<u32> {
+        let version = self.version.load(order::BLOCK_READ);
+        (version & 1 == 0).then_some(version)
+    }
+
+    /// Whether nothing has changed since [`begin`](Self::begin).
+    #[inline(always)]
+    fn unchanged(&self, version: u32) -> bool {
+        fence(order::BLOCK_CHECK);
+        self.version.load(order::PLAIN) == version
+    }
+
+    /// Takes the block, if nobody has it.
+    pub(super) fn try_take(&self) -> Option<Taken<'_>> {
+        let version = self.version.load(order::PLAIN);
+        if version & 1 == 1 {
+            return None;
+        }
+        let taken = self.version.compare_exchange(version, version.wrapping_add(1), order::BLOCK_LOCK, order::PLAIN);
+        taken.ok()?;
+        fence(order::BLOCK_WRITE);
+        Some(Taken { header: self, version })
+    }
+}
+
+/// A block that the holder owns; given back on drop, also when a comparator or allocator panics.
+#[derive(Debug)]
+pub(super) struct Taken<'a> {
+    header: &'a Header,
+    version: u32,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.header.version.store(self.version.wrapping_add(2), order::BLOCK_UNLOCK);
+    }
+}
+
+/// What a look into a block says.
+pub(super) enum Look {
+    /// Go right, to this block.
+    Right(u32),
+    /// The key is behind this entry (its number, its handle, raw) and before the next (raw; 0 if unknown).
+    Down { entry: u32, next: u32 },
+    /// The key is this node's.
+    Hit(Ref<Node>),
+    /// A writer was at it.
+    Torn,
+}
+
+/// Compares the key of a node with the one that is looked for.
+pub(super) trait Probe<K: ?Sized> {
+    fn digest<D: Digest>(&self, skip: usize) -> D;
+    fn compare(&self, node: Ref<Node>) -> Ordering;
+    /// Whether hints may be used.
+    fn trusts_hints(&self) -> bool;
+    /// The node of the first key under an upper entry.
+    fn first_under(&self, lane: usize, entry: u32) -> Option<Ref<Node>>;
+    /// Whether to stop when a node of the very key is met.
+    fn stops_at_equal(&self) -> bool;
+}
+
+impl<D: Digest, const N: usize> Block<D, N> {
+    /// A block whose only entry is its first.
+    pub(super) fn new(first: Option<Ref<Node>>, entry: u32) -> Self {
+        Self {
+            header: Header {
+                version: AtomicU32::new(0),
+                shape: AtomicU32::new(Shape { count: 0, skip: 0 }.encode()),
+                next: AtomicU32::new(0),
+                first: raw(first),
+                fence_node: AtomicU32::new(0),
+            },
+            entry,
+            fence: D::MAX.cell(),
+            hints: core::array::from_fn(|_| D::MAX.cell()),
+            handles: core::array::from_fn(|_| AtomicU32::new(0)),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The handle of an entry, raw.
+    #[inline(always)]
+    pub(super) fn handle(&self, index: usize) -> u32 {
+        match index.checked_sub(1).and_then(|behind| self.handles.get(behind)) {
+            None => self.entry,
+            Some(handle) => handle.load(order::FOLLOW),
+        }
+    }
+
+    /// The hint of an entry behind entry 0.
+    #[inline(always)]
+    pub(super) fn hint(&self, index: usize) -> D {
+        self.hints.get(index.wrapping_sub(1)).map_or(D::MAX, D::load)
+    }
+
+    #[inline(always)]
+    pub(super) fn fence(&self) -> D {
+        D::load(&self.fence)
+    }
+
+    /// How many hints are less than `wanted`: the last entry that is surely before it. Unused ones never are (4).
+    #[inline(always)]
+    fn rank(&self, wanted: D) -> usize {
+        self.hints.iter().map(|hint| usize::from(D::load(hint) < wanted)).sum()
+    }
+
+    /// Where a key belongs, without a lock.
+    #[inline(always)]
+    pub(super) fn look<K: ?Sized>(&self, lane: usize, probe: &impl Probe<K>) -> Look {
+        let Some(version) = self.header.begin() else { return Look::Torn };
+        let shape = self.header.shape();
+        let wanted: D = probe.digest(shape.skip);
+        let fence_node = self.header.fence_node();
+        if let Some(node) = fence_node {
+            let order = if probe.trusts_hints() { wanted.cmp(&self.fence()) } else { Ordering::Equal };
+            let order = order.then_with(|| probe.compare(node).reverse());
+            if order == Ordering::Equal && probe.stops_at_equal() {
+                return Look::Hit(node);
+            }
+            if order == Ordering::Greater {
+                let next = self.header.next();
+                return if self.header.unchanged(version) { Look::Right(next) } else { Look::Torn };
+            }
+        }
+        let count = shape.count.min(N);
+        let (mut low, mut high) = (0, count);
+        if probe.trusts_hints() {
+            low = self.rank(wanted).min(count);
+            high = low;
+            while high < count && self.hint(high + 1) == wanted {
+                high += 1;
+            }
+        }
+        // The key is behind entry `low` and before entry `high + 1`; what is between ties with it.
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let Some(node) = probe.first_under(lane, self.handle(middle)) else { return Look::Torn };
+            match probe.compare(node) {
+                Ordering::Less => low = middle,
+                Ordering::Equal if probe.stops_at_equal() => return Look::Hit(node),
+                Ordering::Equal | Ordering::Greater => high = middle - 1,
+            }
+        }
+        let entry = self.handle(low);
+        let next = if low < count { self.handle(low + 1) } else { 0 };
+        if self.header.unchanged(version) { Look::Down { entry, next } } else { Look::Torn }
+    }
+
+    // What follows is for the owner of the block (see `Taken`), or of one that is not published yet.
+
+    /// Where among the entries a key belongs, hints first: the last that is before it as far as hints tell.
+    pub(super) fn guess(&self, wanted: D) -> usize {
+        self.rank(wanted).min(self.header.shape().count)
+    }
+
+    /// Puts an entry behind entry `index`. There is room.
+    pub(super) fn put_behind(&self, index: usize, hint: D, handle: u32) {
+        let Shape { count, skip } = self.header.shape();
+        debug_assert!(index <= count && count < N);
+        for to in (index + 1..=count).rev() {
+            self.set(to + 1, self.hint(to), self.handle(to));
+        }
+        self.set(index + 1, hint, handle);
+        self.set_shape(Shape { count: count + 1, skip });
+    }
+
+    /// Writes an entry behind entry 0.
+    pub(super) fn set(&self, index: usize, hint: D, handle: u32) {
+        if let (Some(to), Some(word)) = (self.hints.get(index - 1), self.handles.get(index - 1)) {
+            hint.store(to);
+            word.store(handle, order::FILE);
+        }
+    }
+
+    pub(super) fn set_hint(&self, index: usize, hint: D) {
+        if let Some(to) = self.hints.get(index - 1) {
+            hint.store(to);
+        }
+    }
+
+    /// Forgets the entries behind entry `count`.
+    pub(super) fn truncate(&self, count: usize, skip: usize) {
+        for hint in self.hints.iter().skip(count) {
+            D::MAX.store(hint);
+        }
+        self.set_shape(Shape { count, skip });
+    }
+
+    pub(super) fn set_shape(&self, shape: Shape) {
+        self.header.shape.store(shape.encode(), order::PLAIN);
+    }
+
+    /// Sets the right neighbour and what is known of its first key.
+    pub(super) fn set_neighbour(&self, next: u32, fence_node: Option<Ref<Node>>, fence: D) {
+        fence.store(&self.fence);
+        self.header.fence_node.store(raw(fence_node), order::FILE);
+        self.header.next.store(next, order::FILE);
+    }
+}
+
+impl<D: Digest, const N: usize> fmt::Debug for Block<D, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block").field("shape", &self.header.shape()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// The sizes that the drawing above promises.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn blocks_fill_their_lines() {
+        assert_eq!(size_of::<LowBlock>(), 128);
+        assert_eq!(size_of::<HighBlock>(), 384);
+    }
+
+    #[test]
+    fn entries_stay_sorted_and_padded() {
+        let block = LowBlock::new(None, 0);
+        for hint in [5, 1, 3, 9, 7] {
+            block.put_behind(block.guess(hint), hint, hint);
+        }
+        let hints: std::vec::Vec<_> = (1..=5).map(|index| block.hint(index)).collect();
+        assert_eq!(hints, [1, 3, 5, 7, 9]);
+        assert_eq!((block.handle(0), block.handle(3)), (0, 5));
+        assert_eq!((block.guess(0), block.guess(4), block.guess(u32::MAX)), (0, 2, 5));
+    }
+
+    #[test]
+    fn a_taken_block_cannot_be_read_or_taken() {
+        let block = LowBlock::new(None, 0);
+        let before = block.header().begin();
+        let taken = block.header().try_take();
+        assert!(taken.is_some() && block.header().begin().is_none() && block.header().try_take().is_none());
+        drop(taken);
+        assert!(block.header().begin() > before);
+    }
+}

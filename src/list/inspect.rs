@@ -1,0 +1,212 @@
+//! Looking at a list as a whole: does it hold together, and about how much lies between two keys.
+
+use core::cmp::Ordering;
+use core::ops::Bound;
+
+use crate::arena::{Arena, Totals};
+use crate::clock::{SeqClock, SeqNo};
+use crate::comparator::Comparator;
+use crate::error::Corruption;
+
+use super::block::{Block, Digest};
+use super::node::{Node, Ref};
+use super::search::Found;
+use super::version::{Above, Chain};
+use super::write::{Effect, seen_state};
+use super::{Key, List};
+
+/// Bounds every walk of `validate`, so that a list that is not one ends, too: more than handles can name.
+const MOST: usize = u32::MAX as usize;
+
+impl<K, C, A, S, const H: usize> List<K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    /// Walks everything. Returns what the figures should be.
+    pub(crate) fn validate(&self) -> Result<Totals, Corruption> {
+        let totals = self.validate_base()?;
+        for lane in 0..self.lanes.height() {
+            let mut at = self.lanes.top(lane);
+            let mut blocks = 0;
+            while at != 0 {
+                let next = self.block_header(at).next();
+                if lane == 0 {
+                    self.validate_block(lane, self.low_block(at))?;
+                } else {
+                    self.validate_block(lane, self.high_block(at))?;
+                }
+                blocks += 1;
+                if blocks > MOST {
+                    return Err(Corruption::new("a lane does not end"));
+                }
+                at = next;
+            }
+        }
+        Ok(totals)
+    }
+
+    /// The base level: strictly ascending, each node found by a search, each chain sorted.
+    fn validate_base(&self) -> Result<Totals, Corruption> {
+        let mut totals = Totals::default();
+        let mut last: Option<Ref<Node>> = None;
+        let mut walked = 0;
+        while let Some(node) = self.next_link(last).follow() {
+            if last.is_some_and(|last| self.compare(last, self.key(node)) != Ordering::Less) {
+                return Err(Corruption::new("the base level is not ascending"));
+            }
+            if !matches!(self.search_for(node), Some(found) if found == node) {
+                return Err(Corruption::new("a node of the base level is not found by a search"));
+            }
+            totals = totals.plus(self.validate_chain(node)?);
+            walked += 1;
+            if walked > MOST {
+                return Err(Corruption::new("the base level does not end"));
+            }
+            last = Some(node);
+        }
+        Ok(totals)
+    }
+
+    fn search_for(&self, node: Ref<Node>) -> Option<Ref<Node>> {
+        match self.find(self.key(node), &mut ()) {
+            Found::Node(node) => Some(node),
+            Found::Gap(_) => None,
+        }
+    }
+
+    /// A chain: greatest number first. Returns what it adds to the figures.
+    fn validate_chain(&self, node: Ref<Node>) -> Result<Totals, Corruption> {
+        let node = self.node(node);
+        let mut chain = Chain::new(self, node);
+        let mut above = Above::Nothing;
+        let mut newer = None;
+        let mut totals = Totals::default();
+        let mut last = SeqNo::LIMIT;
+        while let Some((version, seq)) = chain.next_visible(&mut above) {
+            if seq > last {
+                return Err(Corruption::new("versions of a key are not sorted by sequence number"));
+            }
+            last = seq;
+            let after = seen_state(version);
+            let before = if newer.is_none() { None } else { Some(after) };
+            newer = Some(version);
+            let effect = Effect { before, after, key_len: node.key().len(), value_len: version.value().len() };
+            totals = totals.plus(effect.totals());
+            if totals.versions > MOST {
+                return Err(Corruption::new("a chain of versions does not end"));
+            }
+        }
+        Ok(totals)
+    }
+
+    /// A block: entries ascending and within its range, hints what the comparator says.
+    fn validate_block<D: Digest, const N: usize>(&self, lane: usize, block: &Block<D, N>) -> Result<(), Corruption> {
+        let header = block.header();
+        let shape = header.shape();
+        if shape.count > N {
+            return Err(Corruption::new("a lane block has more entries than room"));
+        }
+        let mut last = header.first();
+        for index in 1..=shape.count {
+            let Some(node) = self.first_under(lane, block.handle(index)) else {
+                return Err(Corruption::new("a lane entry names nothing"));
+            };
+            let key = self.key(node);
+            if last.is_some_and(|last| self.compare(last, key) != Ordering::Less) {
+                return Err(Corruption::new("a lane is not ascending"));
+            }
+            if block.hint(index) != D::of(self.comparator(), key, shape.skip) {
+                return Err(Corruption::new("a lane entry's hint is not its key's"));
+            }
+            last = Some(node);
+        }
+        let Some(fence) = header.fence_node() else { return Ok(()) };
+        if last.is_some_and(|last| self.compare(last, self.key(fence)) != Ordering::Less) {
+            return Err(Corruption::new("a lane block reaches into its neighbour"));
+        }
+        if block.fence() != D::of(self.comparator(), self.key(fence), shape.skip) {
+            return Err(Corruption::new("a lane block's fence is not its neighbour's first key"));
+        }
+        if header.next() == 0 || self.block_header(header.next()).first() != Some(fence) {
+            return Err(Corruption::new("a lane block's neighbour is not the one its fence names"));
+        }
+        Ok(())
+    }
+
+    /// About which part of all entries (0.0 to 1.0) comes before a key, from the lanes: in each lane the key's place among
+    /// its block's entries, as in a search tree whose nodes hold equal shares.
+    pub(crate) fn rank(&self, key: &K) -> f64 {
+        let Some(top) = self.lanes.height().checked_sub(1) else { return 0.0 };
+        let (mut low, mut share) = (0.0, 1.0);
+        let mut at = self.lanes.top(top);
+        for lane in (0..=top).rev() {
+            let (part, parts, entry) = if lane == 0 {
+                self.place_in_row(lane, at, key, Self::low_block)
+            } else {
+                self.place_in_row(lane, at, key, Self::high_block)
+            };
+            share /= parts as f64;
+            low += share * part as f64;
+            at = entry;
+        }
+        low
+    }
+
+    /// The entry that a key is behind, its number, and how many entries there are: in the blocks from `at` on in the topmost
+    /// lane, in that one block below it.
+    fn place_in_row<'a, D: Digest + 'a, const N: usize>(
+        &'a self,
+        lane: usize,
+        mut at: u32,
+        key: &K,
+        block_at: impl Fn(&'a Self, u32) -> &'a Block<D, N>,
+    ) -> (usize, usize, u32) {
+        let is_top = lane + 1 == self.lanes.height();
+        let (mut part, mut parts) = (0, 0);
+        let mut entry = block_at(self, at).handle(0);
+        while at != 0 {
+            let block = block_at(self, at);
+            let count = block.header().shape().count.min(N);
+            for index in 0..=count {
+                let first =
+                    if index == 0 { block.header().first() } else { self.first_under(lane, block.handle(index)) };
+                if first.is_none_or(|first| self.compare(first, key) == Ordering::Less) {
+                    (part, entry) = (parts + index, block.handle(index));
+                }
+            }
+            parts += count + 1;
+            let fence = block.header().fence_node();
+            let goes_on = fence.is_some_and(|fence| is_top || self.compare(fence, key) == Ordering::Less);
+            at = if goes_on { block.header().next() } else { 0 };
+        }
+        (part, parts, entry)
+    }
+
+    /// How many positions lie within bounds, counted; gives up at `limit`.
+    pub(crate) fn count_up_to(&self, start: Bound<&K>, end: Bound<&K>, limit: usize) -> usize {
+        let mut at = self.first_from(start);
+        let mut count = 0;
+        while let Some(position) = at.filter(|at| count < limit && self.is_within_end(*at, end)) {
+            count += 1;
+            at = self.next_position(position);
+        }
+        count
+    }
+
+    /// How many entries the lowest lane has, for tests.
+    #[cfg(test)]
+    pub(crate) fn lane_entries(&self) -> usize {
+        let mut at = self.lanes.top(0);
+        let mut entries = 0;
+        while at != 0 {
+            entries += self.low_block(at).header().shape().count;
+            let next = self.low_block(at).header().next();
+            entries += usize::from(next != 0);
+            at = next;
+        }
+        entries
+    }
+}

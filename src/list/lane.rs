@@ -1,0 +1,606 @@
+//! Lanes: what is searched instead of the base level. They may lack nodes, lag behind or be missing altogether, and
+//! no answer changes; only the walk along the base gets longer.
+//!
+//! ```text
+//! lane 2   [ b0 ............ b5 ]                              entries name blocks of lane 1
+//! lane 1   [ a0 . a1 . a2 ] ──> [ a3 . a4 ]                    entries name blocks of lane 0
+//! lane 0   [ n0 n1 n2 ] ──> [ n3 n4 ] ──> [ n5 ... ] ──> ...   entries name nodes
+//! base     head ─> n0 ─> n1 ─> n2 ─> n3 ─> n4 ─> n5 ─> ...
+//! ```
+//!
+//! Descending, in pseudo code:
+//!
+//! ```text
+//! block = first block of the topmost lane
+//! loop:
+//!     if the block's fence is not above the key: block = right neighbour          (a parent did not know it yet)
+//!     else entry = last one before the key, by hints, ties by key
+//!          if the lane is the lowest: return the entry's node
+//!          block = the entry's block, one lane below
+//! ```
+//!
+//! The real code differs in this: each look is checked against the block's version before it is acted on, and repeated a
+//! few times if a writer was there; after that entry 0 will do, which is never wrong. And a tie whose key is the very one
+//! looked for ends the search.
+//!
+//! Filing a new node in the lowest lane: take the block the descent ended in, if nobody has it; make sure *by handles or
+//! keys* that the node belongs between two of its entries, or go right; put it there. A full block is split first, and
+//! the upper lane told of the new half, best effort all along: every failure (block busy, no memory, not where it should
+//! be) drops the work and is nobody's error.
+
+use core::cmp::Ordering;
+
+use crate::arena::{Arena, Handle, MAX_ALIGN};
+use crate::clock::SeqClock;
+use crate::comparator::Comparator;
+use crate::sync::{self, AtomicU32, AtomicUsize, order};
+
+use super::block::{Block, Digest, Header, HighBlock, Look, LowBlock, MAX_SKIP, Probe, Shape, Taken};
+use super::node::{Node, Ref};
+use super::{Key, List, prefetch};
+
+/// Looks at a block that writers keep changing, before entry 0 has to do.
+const LOOKS: usize = if cfg!(loom) { 2 } else { 16 };
+/// Attempts to take a block, before the work is dropped.
+const TAKES: usize = if cfg!(loom) { 1 } else { 4 };
+/// Steps to the right while filing, before the work is dropped.
+const HOPS: usize = 8;
+
+/// The first blocks of the lanes. Lane `n` of the table's levels is level `n + 1`, so the last place is not used.
+#[derive(Debug)]
+pub(super) struct Lanes<const H: usize> {
+    tops: [AtomicU32; H],
+    /// Lanes that have a first block.
+    height: AtomicUsize,
+}
+
+impl<const H: usize> Lanes<H> {
+    pub(super) fn new() -> Self {
+        Self { tops: core::array::from_fn(|_| AtomicU32::new(0)), height: AtomicUsize::new(0) }
+    }
+
+    #[inline(always)]
+    pub(super) fn height(&self) -> usize {
+        // With one level there is nothing here, and the compiler may know.
+        if H == 1 { 0 } else { self.height.load(order::FOLLOW).min(H - 1) }
+    }
+
+    /// The first block of a lane, raw.
+    #[inline(always)]
+    pub(super) fn top(&self, lane: usize) -> u32 {
+        self.tops.get(lane).map_or(0, |top| top.load(order::FOLLOW))
+    }
+}
+
+/// The blocks that a descent ended in, lane by lane, and where it found an entry that a parent lacks.
+#[derive(Debug)]
+pub(super) struct Trail<const H: usize> {
+    blocks: [u32; H],
+    /// The lowest lane in which the descent went right, and the block it came to.
+    strayed: Option<(usize, u32)>,
+}
+
+impl<const H: usize> Trail<H> {
+    pub(super) fn new() -> Self {
+        Self { blocks: [0; H], strayed: None }
+    }
+}
+
+/// What a descent tells on its way.
+pub(super) trait Recorder {
+    fn passed(&mut self, lane: usize, block: u32);
+    fn strayed(&mut self, lane: usize, to: u32);
+}
+
+impl Recorder for () {
+    #[inline(always)]
+    fn passed(&mut self, _: usize, _: u32) {}
+    #[inline(always)]
+    fn strayed(&mut self, _: usize, _: u32) {}
+}
+
+impl<const H: usize> Recorder for Trail<H> {
+    #[inline(always)]
+    fn passed(&mut self, lane: usize, block: u32) {
+        if let Some(place) = self.blocks.get_mut(lane) {
+            *place = block;
+        }
+    }
+    #[inline(always)]
+    fn strayed(&mut self, lane: usize, to: u32) {
+        self.strayed = Some((lane, to));
+    }
+}
+
+/// The nodes between which a node was linked, where they are known; none is the head or the end.
+pub(super) type Neighbours = Option<(Option<Ref<Node>>, Option<Ref<Node>>)>;
+
+/// Where a descent ends.
+pub(super) enum Landing {
+    /// At the very key.
+    Hit(Ref<Node>),
+    /// Behind `start` (none: the head) and, as far as the lane knows, before `next`.
+    Between { start: Option<Ref<Node>>, next: Option<Ref<Node>> },
+}
+
+/// How a descent goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// The node of this key, or where it would be.
+    At,
+    /// The last node before this key.
+    Before,
+}
+
+/// A key on its way down.
+pub(super) struct Target<'a, K: ?Sized, C, A, S, const H: usize> {
+    pub(super) list: &'a List<K, C, A, S, H>,
+    pub(super) key: &'a K,
+    pub(super) goal: Goal,
+    pub(super) trusts_hints: bool,
+}
+
+impl<K, C, A, S, const H: usize> Probe<K> for Target<'_, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    #[inline(always)]
+    fn digest<D: Digest>(&self, skip: usize) -> D {
+        D::of(&self.list.comparator, self.key, skip)
+    }
+    #[inline(always)]
+    fn compare(&self, node: Ref<Node>) -> Ordering {
+        self.list.compare(node, self.key)
+    }
+    #[inline(always)]
+    fn trusts_hints(&self) -> bool {
+        self.trusts_hints
+    }
+    #[inline(always)]
+    fn first_under(&self, lane: usize, entry: u32) -> Option<Ref<Node>> {
+        self.list.first_under(lane, entry)
+    }
+    #[inline(always)]
+    fn stops_at_equal(&self) -> bool {
+        self.goal == Goal::At
+    }
+}
+
+impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
+    /// A block of the lowest lane.
+    #[inline(always)]
+    pub(super) fn low_block(&self, raw: u32) -> &LowBlock {
+        // SAFETY: lane words hold handles of blocks of their lane, published with release and loaded with acquire.
+        unsafe { self.at(Handle(raw)).cast().as_ref() }
+    }
+
+    /// A block of an upper lane.
+    #[inline(always)]
+    pub(super) fn high_block(&self, raw: u32) -> &HighBlock {
+        // SAFETY: lane words hold handles of blocks of their lane, published with release and loaded with acquire.
+        unsafe { self.at(Handle(raw)).cast().as_ref() }
+    }
+
+    /// What a block of any lane begins with.
+    #[inline(always)]
+    pub(super) fn block_header(&self, raw: u32) -> &Header {
+        // SAFETY: all blocks begin with a header; published with release and loaded with acquire.
+        unsafe { self.at(Handle(raw)).cast().as_ref() }
+    }
+
+    /// The node of the first key under an entry of a lane; none for the head.
+    #[inline(always)]
+    pub(super) fn first_under(&self, lane: usize, entry: u32) -> Option<Ref<Node>> {
+        if lane == 0 {
+            // SAFETY: entries of the lowest lane are nodes, loaded with acquire.
+            unsafe { Ref::from_raw(entry) }
+        } else {
+            self.block_header(entry).first()
+        }
+    }
+}
+
+impl<K, C, A, S, const H: usize> List<K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    /// From the topmost lane to a place in the base level.
+    #[inline(always)]
+    pub(super) fn descend(&self, target: &Target<'_, K, C, A, S, H>, recorder: &mut impl Recorder) -> Landing {
+        let Some(mut lane) = self.lanes.height().checked_sub(1) else {
+            return Landing::Between { start: None, next: None };
+        };
+        let mut at = self.lanes.top(lane);
+        while lane > 0 {
+            match self.look(self.high_block(at), lane, target) {
+                Look::Hit(node) => return Landing::Hit(node),
+                Look::Right(to) => {
+                    at = to;
+                    recorder.strayed(lane, to);
+                    self.prefetch_block(lane, at);
+                }
+                Look::Down { entry, .. } => {
+                    recorder.passed(lane, at);
+                    at = entry;
+                    lane -= 1;
+                    self.prefetch_block(lane, at);
+                }
+                Look::Torn => {}
+            }
+        }
+        loop {
+            match self.look(self.low_block(at), 0, target) {
+                Look::Hit(node) => return Landing::Hit(node),
+                Look::Right(to) => {
+                    at = to;
+                    recorder.strayed(0, to);
+                    self.prefetch_block(0, at);
+                }
+                Look::Down { entry, next } => {
+                    recorder.passed(0, at);
+                    // SAFETY: entries of the lowest lane are nodes, loaded with acquire.
+                    let (start, next) = unsafe { (Ref::from_raw(entry), Ref::from_raw(next)) };
+                    return Landing::Between { start, next };
+                }
+                Look::Torn => {}
+            }
+        }
+    }
+
+    /// Looks until no writer is in the way; gives up after a few times and takes entry 0. Never torn.
+    #[inline(always)]
+    fn look<D: Digest, const N: usize>(
+        &self,
+        block: &Block<D, N>,
+        lane: usize,
+        target: &Target<'_, K, C, A, S, H>,
+    ) -> Look {
+        for _ in 0..LOOKS {
+            match block.look(lane, target) {
+                Look::Torn => sync::spin(),
+                seen => return seen,
+            }
+        }
+        Look::Down { entry: block.handle(0), next: 0 }
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch_block(&self, lane: usize, raw: u32) {
+        // SAFETY: the handle of a block, from a lane word.
+        let at = unsafe { self.at(Handle(raw)) };
+        if lane == 0 { prefetch::object::<LowBlock>(at) } else { prefetch::object::<HighBlock>(at) }
+    }
+
+    /// The last node that the lanes know, for a walk to the end.
+    pub(super) fn descend_to_last(&self) -> Option<Ref<Node>> {
+        let mut lane = self.lanes.height().checked_sub(1)?;
+        let mut at = self.lanes.top(lane);
+        loop {
+            while let next @ 1.. = self.block_header(at).next() {
+                at = next;
+            }
+            // A torn read still names some entry, and any will do.
+            let entry = if lane == 0 { last_entry(self.low_block(at)) } else { last_entry(self.high_block(at)) };
+            if lane == 0 {
+                return self.first_under(0, entry);
+            }
+            (lane, at) = (lane - 1, entry);
+        }
+    }
+
+    /// Files a node in the lowest lane.
+    pub(super) fn file_node(&self, shard: usize, node: Ref<Node>, neighbours: Neighbours, trail: &Trail<H>) {
+        if H == 1 || self.refuses_lanes() || !self.has_lane(shard, 0) {
+            return;
+        }
+        self.file::<LowBlock, _, _>(shard, 0, (node, node.handle().0), neighbours, trail);
+        if let Some((lane, block)) = trail.strayed {
+            // The lane above lacks this block: it could have been reached from there.
+            if let (true, Some(first)) = (lane + 1 < self.lanes.height(), self.block_header(block).first()) {
+                self.file::<HighBlock, _, _>(shard, lane + 1, (first, block), None, trail);
+            }
+        }
+    }
+
+    /// Makes sure that a lane has its first block.
+    #[inline]
+    fn has_lane(&self, shard: usize, lane: usize) -> bool {
+        self.lanes.top(lane) != 0 || (lane + 1 < H && self.add_lane(shard, lane))
+    }
+
+    /// Gives a lane its first block, which begins at the head of the list.
+    #[cold]
+    fn add_lane(&self, shard: usize, lane: usize) -> bool {
+        let block = if lane == 0 {
+            self.new_block(shard, LowBlock::new(None, 0))
+        } else {
+            self.new_block(shard, HighBlock::new(None, self.lanes.top(lane - 1)))
+        };
+        let (Some(block), Some(top)) = (block, self.lanes.tops.get(lane)) else { return false };
+        // A loser leaves a few lines unused; this happens once per lane.
+        let _ = top.compare_exchange(0, block, order::LINK, order::PLAIN);
+        self.lanes.height.fetch_max(lane + 1, order::LINK);
+        true
+    }
+
+    /// Publishes nothing yet: puts a block into the arena, if there is room and lanes may have it.
+    fn new_block<B>(&self, shard: usize, block: B) -> Option<u32> {
+        if self.lane_limit != 0 && self.arena.used() + size_of::<B>() > self.lane_limit {
+            return None;
+        }
+        let handle = self.arena.allocate(shard, size_of::<B>(), align_of::<B>().min(MAX_ALIGN)).ok()?;
+        // SAFETY: just allocated.
+        let at = unsafe { self.at(handle) };
+        // SAFETY: the block is ours, large enough and aligned.
+        unsafe { at.cast::<B>().write(block) };
+        Some(handle.0)
+    }
+
+    /// Files an entry (the node of its key, its handle) in a lane.
+    fn file<B: AnyBlock<D, N>, D: Digest, const N: usize>(
+        &self,
+        shard: usize,
+        lane: usize,
+        (node, entry): (Ref<Node>, u32),
+        neighbours: Neighbours,
+        trail: &Trail<H>,
+    ) {
+        let key = self.key(node);
+        let mut at = match trail.blocks.get(lane) {
+            None | Some(0) => self.lanes.top(lane),
+            Some(block) => *block,
+        };
+        for _ in 0..HOPS {
+            let block = B::of(self, at);
+            let Some(taken) = (0..TAKES).find_map(|_| {
+                let taken = block.header().try_take();
+                if taken.is_none() {
+                    sync::spin();
+                }
+                taken
+            }) else {
+                return;
+            };
+            match self.place(block, lane, key, entry, neighbours) {
+                Place::Right => at = block.header().next(),
+                Place::Nowhere => return,
+                Place::Behind(index) => return self.put(shard, lane, (block, taken), index, (key, node, entry), trail),
+            }
+        }
+    }
+
+    /// Where in a taken block a key belongs: by handles or keys, never by hints alone, which say nothing about a key
+    /// outside the block's range.
+    fn place<D: Digest, const N: usize>(
+        &self,
+        block: &Block<D, N>,
+        lane: usize,
+        key: &K,
+        entry: u32,
+        neighbours: Neighbours,
+    ) -> Place {
+        let Shape { count, skip } = block.header().shape();
+        let index = block.guess(D::of(&self.comparator, key, skip));
+        let key_of = |index: usize| {
+            if index == 0 { block.header().first() } else { self.first_under(lane, block.handle(index)) }
+        };
+        let after = |index: usize| if index < count { key_of(index + 1) } else { block.header().fence_node() };
+        // The cheap case: the node was linked between the very nodes of two neighbouring entries.
+        if let Some((pred, succ)) = neighbours {
+            if key_of(index) == pred && after(index) == succ {
+                return Place::Behind(index);
+            }
+        }
+        let is_before = |node: Option<Ref<Node>>| node.is_none_or(|node| self.compare(node, key) == Ordering::Less);
+        let is_after = |node: Option<Ref<Node>>| node.is_none_or(|node| self.compare(node, key) == Ordering::Greater);
+        if index > 0 && block.handle(index) == entry || index < count && block.handle(index + 1) == entry {
+            return Place::Nowhere;
+        }
+        if is_before(key_of(index)) && is_after(after(index)) {
+            return Place::Behind(index);
+        }
+        if !is_after(block.header().fence_node()) {
+            return Place::Right;
+        }
+        if !is_before(key_of(0)) {
+            return Place::Nowhere;
+        }
+        let (mut low, mut high) = (0, count);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if is_before(key_of(middle)) { low = middle } else { high = middle - 1 }
+        }
+        // Filed already, or not where a total order would have it.
+        if is_after(after(low)) { Place::Behind(low) } else { Place::Nowhere }
+    }
+
+    /// Puts an entry behind another into a taken block, splitting it if it is full.
+    fn put<D: Digest, const N: usize>(
+        &self,
+        shard: usize,
+        lane: usize,
+        (block, taken): (&Block<D, N>, Taken<'_>),
+        index: usize,
+        (key, node, entry): (&K, Ref<Node>, u32),
+        trail: &Trail<H>,
+    ) {
+        let Shape { count, skip } = block.header().shape();
+        if count < N {
+            let hint = D::of(&self.comparator, key, skip);
+            block.put_behind(index, hint, entry);
+            return;
+        }
+        let split = if index == count && block.header().fence_node().is_none() {
+            // The largest key yet: it begins a block of its own, and this one stays full.
+            self.split_at_end(shard, lane, block, (key, node, entry)).map(|right| (right, node))
+        } else {
+            self.split_in_two(shard, lane, block, index, (key, entry))
+        };
+        drop(taken);
+        let Some((right, first)) = split else { return };
+        if lane + 2 < H && self.has_lane(shard, lane + 1) {
+            self.file::<HighBlock, _, _>(shard, lane + 1, (first, right), None, trail);
+        }
+    }
+
+    /// Begins a new block with the largest key. The full one becomes its left neighbour, closed and hinted anew.
+    fn split_at_end<D: Digest, const N: usize>(
+        &self,
+        shard: usize,
+        lane: usize,
+        block: &Block<D, N>,
+        (key, node, entry): (&K, Ref<Node>, u32),
+    ) -> Option<u32> {
+        let Shape { count, skip } = block.header().shape();
+        let left = self.plan::<D, N>(block.header().first(), Some(key), skip, count, |index| {
+            (block.hint(index), self.first_of(lane, block, index))
+        });
+        let fence = D::of(&self.comparator, key, left.skip);
+        let right = self.new_block(shard, Block::<D, N>::new(Some(node), entry))?;
+        // Nothing below calls foreign code: from here on the block changes as a whole.
+        left.rehint(block);
+        block.truncate(count, left.skip);
+        block.set_neighbour(right, Some(node), fence);
+        Some(right)
+    }
+
+    /// Splits a full block in the middle, the new entry included.
+    fn split_in_two<D: Digest, const N: usize>(
+        &self,
+        shard: usize,
+        lane: usize,
+        block: &Block<D, N>,
+        index: usize,
+        (key, entry): (&K, u32),
+    ) -> Option<(u32, Ref<Node>)> {
+        let Shape { count, skip } = block.header().shape();
+        let middle = count.div_ceil(2);
+        // Entries `middle..=count` go right; the new one goes behind entry `index`, wherever that is.
+        let first = self.first_of(lane, block, middle)?;
+        let first_key = self.key(first);
+        let fence_node = block.header().fence_node();
+        let fence_key = fence_node.map(|node| self.key(node));
+        if lane == 0 {
+            (0..=count).filter_map(|index| self.first_of(lane, block, index)).for_each(|node| self.prefetch_node(node));
+        }
+        let left = self.plan::<D, N>(block.header().first(), Some(first_key), skip, middle - 1, |index| {
+            (block.hint(index), self.first_of(lane, block, index))
+        });
+        let right = self.plan::<D, N>(Some(first), fence_key, skip, count - middle, |index| {
+            (block.hint(middle + index), self.first_of(lane, block, middle + index))
+        });
+        let left_fence = D::of(&self.comparator, first_key, left.skip);
+        let right_fence = fence_key.map_or(D::MAX, |key| D::of(&self.comparator, key, right.skip));
+        let goes_right = index >= middle;
+        let hint = D::of(&self.comparator, key, if goes_right { right.skip } else { left.skip });
+
+        let fresh = Block::<D, N>::new(Some(first), block.handle(middle));
+        for index in 1..=count - middle {
+            fresh.set(index, block.hint(middle + index), block.handle(middle + index));
+        }
+        fresh.set_shape(Shape { count: count - middle, skip: right.skip });
+        right.rehint(&fresh);
+        fresh.set_neighbour(block.header().next(), fence_node, right_fence);
+        if goes_right {
+            fresh.put_behind(index - middle, hint, entry);
+        }
+        let fresh = self.new_block(shard, fresh)?;
+        // Nothing below calls foreign code: from here on the block changes as a whole.
+        left.rehint(block);
+        block.truncate(middle - 1, left.skip);
+        block.set_neighbour(fresh, Some(first), left_fence);
+        if !goes_right {
+            block.put_behind(index, hint, entry);
+        }
+        Some((fresh, first))
+    }
+
+    /// The node of the key of an entry, whatever the lane: upper entries know it through their block.
+    fn first_of<D: Digest, const N: usize>(&self, lane: usize, block: &Block<D, N>, index: usize) -> Option<Ref<Node>> {
+        if index == 0 {
+            return block.header().first();
+        }
+        self.first_under(lane, block.handle(index))
+    }
+
+    /// What the hints of a block become when its range is from `first` (none: open) to `fence` (none: open).
+    fn plan<D: Digest, const N: usize>(
+        &self,
+        first: Option<Ref<Node>>,
+        fence: Option<&K>,
+        skip: usize,
+        count: usize,
+        entry: impl Fn(usize) -> (D, Option<Ref<Node>>),
+    ) -> Plan<D, N> {
+        let shared = match (first, fence) {
+            (Some(first), Some(fence)) => self.comparator.common_prefix(self.key(first), fence).min(MAX_SKIP),
+            _ => 0,
+        };
+        let mut hints = [D::MAX; N];
+        let changes = shared > skip;
+        if changes {
+            for (behind, hint) in hints.iter_mut().take(count).enumerate() {
+                let (old, node) = entry(behind + 1);
+                *hint = node.map_or(old, |node| D::of(&self.comparator, self.key(node), shared));
+            }
+        }
+        Plan { skip: shared.max(skip), hints: changes.then_some(hints), count }
+    }
+}
+
+/// New hints for a block, worked out before anything is changed, since that calls the comparator.
+struct Plan<D, const N: usize> {
+    skip: usize,
+    hints: Option<[D; N]>,
+    count: usize,
+}
+
+impl<D: Digest, const N: usize> Plan<D, N> {
+    fn rehint(&self, block: &Block<D, N>) {
+        let hints = self.hints.iter().flatten().take(self.count);
+        hints.enumerate().for_each(|(behind, hint)| block.set_hint(behind + 1, *hint));
+    }
+}
+
+/// Where an entry belongs, seen from a block.
+enum Place {
+    Behind(usize),
+    Right,
+    /// Not here, or here already.
+    Nowhere,
+}
+
+#[inline]
+fn last_entry<D: Digest, const N: usize>(block: &Block<D, N>) -> u32 {
+    let count = block.header().shape().count;
+    // A block that is being split may show an entry that is gone; entry 0 always is there.
+    match block.handle(count) {
+        0 => block.handle(0),
+        entry => entry,
+    }
+}
+
+/// The block types, by what they resolve to.
+trait AnyBlock<D: Digest, const N: usize> {
+    fn of<K: ?Sized, C, A: Arena, S, const H: usize>(list: &List<K, C, A, S, H>, raw: u32) -> &Block<D, N>;
+}
+
+impl AnyBlock<super::block::Narrow, { super::block::LOW }> for LowBlock {
+    #[inline(always)]
+    fn of<K: ?Sized, C, A: Arena, S, const H: usize>(list: &List<K, C, A, S, H>, raw: u32) -> &LowBlock {
+        list.low_block(raw)
+    }
+}
+
+impl AnyBlock<super::block::Wide, { super::block::HIGH }> for HighBlock {
+    #[inline(always)]
+    fn of<K: ?Sized, C, A: Arena, S, const H: usize>(list: &List<K, C, A, S, H>, raw: u32) -> &HighBlock {
+        list.high_block(raw)
+    }
+}

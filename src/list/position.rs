@@ -1,0 +1,173 @@
+//! Reading: where the floors above stand in the list, and what they see there.
+
+use core::cmp::Ordering;
+use core::ops::Bound;
+
+use crate::arena::Arena;
+use crate::clock::{SeqClock, SeqNo};
+use crate::comparator::Comparator;
+use crate::sync;
+
+use super::node::{Kind, Node, Ref, VersionRef};
+use super::search::Found;
+use super::version::{Above, Chain};
+use super::{Key, List};
+
+/// A node, to the floors above. It stays where it is as long as the list is not reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position(Ref<Node>);
+
+/// What a reader is to see: the newest versions, or those of a point in time.
+pub(crate) type View = SeqNo;
+
+/// A visible version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visible<'a> {
+    pub(crate) value: &'a [u8],
+    pub(crate) kind: Kind,
+    pub(crate) seq: SeqNo,
+}
+
+impl<'a> Visible<'a> {
+    #[inline(always)]
+    fn of((version, seq): (VersionRef<'a>, SeqNo)) -> Self {
+        Self { value: version.value(), kind: version.meta.kind(), seq }
+    }
+}
+
+impl<K, C, A, S, const H: usize> List<K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    /// What `view` shows of a key.
+    #[inline(always)]
+    pub(crate) fn get(&self, key: &K, view: View) -> Option<Visible<'_>> {
+        match self.find(key, &mut ()) {
+            Found::Node(node) => self.visible(Position(node), view),
+            Found::Gap(_) => None,
+        }
+    }
+
+    /// The same, with the key as it lies in the list.
+    #[inline]
+    pub(crate) fn get_with_key(&self, key: &K, view: View) -> Option<(&K, Visible<'_>)> {
+        match self.find(key, &mut ()) {
+            Found::Node(node) => Some((self.key(node), self.visible(Position(node), view)?)),
+            Found::Gap(_) => None,
+        }
+    }
+
+    /// What `view` shows at a position.
+    #[inline(always)]
+    pub(crate) fn visible(&self, at: Position, view: View) -> Option<Visible<'_>> {
+        self.visible_at(self.node(at.0), view).map(Visible::of)
+    }
+
+    /// The key at a position.
+    #[inline(always)]
+    pub(crate) fn key_at(&self, at: Position) -> &K {
+        self.key(at.0)
+    }
+
+    /// The first position.
+    pub(crate) fn first_position(&self) -> Option<Position> {
+        self.first().map(Position)
+    }
+
+    /// The last position.
+    pub(crate) fn last_position(&self) -> Option<Position> {
+        self.last().map(Position)
+    }
+
+    /// The position behind another.
+    #[inline(always)]
+    pub(crate) fn next_position(&self, at: Position) -> Option<Position> {
+        self.next_link(Some(at.0)).follow().map(Position)
+    }
+
+    /// The position before another: one search.
+    pub(crate) fn previous_position(&self, at: Position) -> Option<Position> {
+        self.find_before(self.key(at.0)).map(Position)
+    }
+
+    /// The first position that is not before a bound.
+    pub(crate) fn first_from(&self, bound: Bound<&K>) -> Option<Position> {
+        let key = match bound {
+            Bound::Unbounded => return self.first_position(),
+            Bound::Included(key) | Bound::Excluded(key) => key,
+        };
+        match (self.find(key, &mut ()), bound) {
+            (Found::Node(node), Bound::Excluded(_)) => self.next_position(Position(node)),
+            (Found::Node(node), _) => Some(Position(node)),
+            (Found::Gap(gap), _) => gap.succ.map(Position),
+        }
+    }
+
+    /// The last position that is not behind a bound.
+    pub(crate) fn last_to(&self, bound: Bound<&K>) -> Option<Position> {
+        match bound {
+            Bound::Unbounded => self.last_position(),
+            Bound::Excluded(key) => self.find_before(key).map(Position),
+            Bound::Included(key) => match self.find(key, &mut ()) {
+                Found::Node(node) => Some(Position(node)),
+                Found::Gap(gap) => gap.pred.map(Position),
+            },
+        }
+    }
+
+    /// Whether a position is within an upper bound.
+    #[inline(always)]
+    pub(crate) fn is_within_end(&self, at: Position, end: Bound<&K>) -> bool {
+        match end {
+            Bound::Unbounded => true,
+            Bound::Included(key) => self.compare(at.0, key) != Ordering::Greater,
+            Bound::Excluded(key) => self.compare(at.0, key) == Ordering::Less,
+        }
+    }
+
+    /// Whether a position is within a lower bound.
+    #[inline(always)]
+    pub(crate) fn is_within_start(&self, at: Position, start: Bound<&K>) -> bool {
+        match start {
+            Bound::Unbounded => true,
+            Bound::Included(key) => self.compare(at.0, key) != Ordering::Less,
+            Bound::Excluded(key) => self.compare(at.0, key) == Ordering::Greater,
+        }
+    }
+
+    /// Of the versions at a position with a number below `limit` (none: of all), the newest.
+    pub(crate) fn version_below(&self, at: Position, limit: Option<SeqNo>) -> Option<Visible<'_>> {
+        match limit {
+            None => self.visible(at, SeqNo::MAX),
+            Some(SeqNo(0)) => None,
+            Some(SeqNo(limit)) => self.visible(at, SeqNo(limit - 1)),
+        }
+    }
+
+    /// Of the versions at a position with a number above `limit` (none: of all), the oldest; of several with that
+    /// number the newest. Walks all that are newer.
+    pub(crate) fn version_above(&self, at: Position, limit: Option<SeqNo>) -> Option<Visible<'_>> {
+        let mut chain = Chain::new(self, self.node(at.0));
+        let mut above = Above::Nothing;
+        let mut oldest: Option<Visible<'_>> = None;
+        while let Some((version, seq)) = chain.next_visible(&mut above) {
+            if limit.is_some_and(|limit| seq <= limit) {
+                break;
+            }
+            if oldest.is_none_or(|oldest| seq < oldest.seq) {
+                oldest = Some(Visible::of((version, seq)));
+            }
+        }
+        oldest
+    }
+
+    /// A number that divides what is complete from what starts later, with the fence that goes with it.
+    pub(crate) fn draw_snapshot(&self) -> SeqNo {
+        let seq = self.clock.snapshot().min(SeqNo::LIMIT);
+        sync::full_fence();
+        seq
+    }
+}

@@ -1,0 +1,127 @@
+//! Finding a place in the base level.
+
+use core::cmp::Ordering;
+
+use crate::arena::Arena;
+use crate::clock::SeqClock;
+use crate::comparator::Comparator;
+
+use super::lane::{Goal, Landing, Recorder, Target};
+use super::node::{Node, Ref};
+use super::{Key, List, prefetch};
+
+/// Descents that may be misled before hints are no longer believed, and then keys.
+const HINTED: usize = 2;
+const EXACT: usize = 2;
+
+/// A gap in the base level.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gap {
+    /// The last node before the key; none is the head.
+    pub(super) pred: Option<Ref<Node>>,
+    /// The node behind it when we looked.
+    pub(super) succ: Option<Ref<Node>>,
+    /// Nodes walked over that the lanes did not lead past.
+    pub(super) steps: usize,
+}
+
+/// Where a key is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found {
+    /// In this node.
+    Node(Ref<Node>),
+    /// Nowhere; it would be here.
+    Gap(Gap),
+}
+
+impl<K, C, A, S, const H: usize> List<K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    /// Finds a key, or where it would be.
+    #[inline(always)]
+    pub(super) fn find(&self, key: &K, recorder: &mut impl Recorder) -> Found {
+        self.search(key, Goal::At, recorder)
+    }
+
+    /// The last node before a key.
+    pub(super) fn find_before(&self, key: &K) -> Option<Ref<Node>> {
+        match self.search(key, Goal::Before, &mut ()) {
+            Found::Gap(gap) => gap.pred,
+            // Not with this goal.
+            Found::Node(node) => Some(node),
+        }
+    }
+
+    /// Descends, makes sure that the node it came to is before the key, and walks on from there.
+    ///
+    /// A descent is misled only by a lane that was changing, or by a comparator whose hints lie. So it is repeated, then
+    /// repeated by keys alone; only an order that is none leaves the head as the start.
+    #[inline(always)]
+    fn search(&self, key: &K, goal: Goal, recorder: &mut impl Recorder) -> Found {
+        let mut target = Target { list: self, key, goal, trusts_hints: true };
+        for attempt in 0..HINTED + EXACT {
+            target.trusts_hints = attempt < HINTED;
+            match self.descend(&target, recorder) {
+                Landing::Hit(node) => return Found::Node(node),
+                Landing::Between { start, next } => {
+                    let Some(start) = start else { return self.walk(None, key, goal) };
+                    self.prefetch_node(start);
+                    if let Some(next) = next {
+                        self.prefetch_node(next);
+                    }
+                    match self.compare(start, key) {
+                        Ordering::Less => return self.walk(Some(start), key, goal),
+                        Ordering::Equal if goal == Goal::At => return Found::Node(start),
+                        Ordering::Equal | Ordering::Greater => {}
+                    }
+                }
+            }
+        }
+        self.walk(None, key, goal)
+    }
+
+    /// Walks along the base level from a node that is before the key (none: the head).
+    #[inline(always)]
+    pub(super) fn walk(&self, start: Option<Ref<Node>>, key: &K, goal: Goal) -> Found {
+        let mut gap = Gap { pred: start, succ: None, steps: 0 };
+        loop {
+            gap.succ = self.next_link(gap.pred).follow();
+            let Some(node) = gap.succ else { return Found::Gap(gap) };
+            match self.compare(node, key) {
+                Ordering::Less => gap = Gap { pred: Some(node), succ: None, steps: gap.steps + 1 },
+                Ordering::Equal if goal == Goal::At => return Found::Node(node),
+                Ordering::Equal | Ordering::Greater => return Found::Gap(gap),
+            }
+        }
+    }
+
+    /// The first node.
+    pub(super) fn first(&self) -> Option<Ref<Node>> {
+        self.next_link(None).follow()
+    }
+
+    /// The last node.
+    pub(super) fn last(&self) -> Option<Ref<Node>> {
+        let mut last = self.descend_to_last();
+        while let Some(next) = self.next_link(last).follow() {
+            last = Some(next);
+        }
+        last
+    }
+
+    /// The order of a node's key and another key.
+    #[inline(always)]
+    pub(super) fn compare(&self, node: Ref<Node>, key: &K) -> Ordering {
+        self.comparator.compare(self.key(node), key)
+    }
+
+    /// Asks for the lines that a comparison and a look at the first version need.
+    #[inline(always)]
+    pub(super) fn prefetch_node(&self, node: Ref<Node>) {
+        prefetch::line(self.node(node).address());
+    }
+}

@@ -1,0 +1,111 @@
+//! What only the inside can see: answers do not depend on lanes.
+
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+use crate::{Bytewise, EpochClock, LaneDensity, Memtable};
+
+/// A small generator, so that failures repeat.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+/// Keys of several shapes: random bytes, a long shared prefix, few distinct first words.
+fn key(random: &mut Random) -> Vec<u8> {
+    let number = random.next();
+    match number % 3 {
+        0 => number.to_be_bytes().to_vec(),
+        1 => std::format!("tenant/0001/table/002/row/{:06}", number >> 44).into_bytes(),
+        _ => [&[0xFF; 9][..], &(number as u16).to_be_bytes()[..]].concat(),
+    }
+}
+
+/// Compares every kind of read with a map.
+fn agrees<const H: usize>(
+    table: &Memtable<[u8], Bytewise, crate::DefaultArena, EpochClock, H>,
+    model: &BTreeMap<Vec<u8>, Vec<u8>>,
+) {
+    assert_eq!(table.validate(), Ok(()));
+    assert_eq!(table.len(), model.len());
+    assert!(table.iter().map(|e| (e.key, e.value)).eq(model.iter().map(|(k, v)| (&k[..], &v[..]))));
+    assert!(table.iter().rev().map(|e| e.key).eq(model.keys().rev().map(|k| &k[..])));
+    for (key, value) in model {
+        assert_eq!(table.get(key), Some((&value[..], false)));
+        let mut other = key.clone();
+        other.push(0);
+        assert_eq!(table.get_live(&other), model.get(&other).map(|v| &v[..]));
+        assert_eq!(
+            table.range(..&key[..]).next_back().map(|e| e.key),
+            model.range(..key.clone()).next_back().map(|(k, _)| &k[..])
+        );
+    }
+}
+
+fn fill<const H: usize>(one_in: u32, density: LaneDensity, count: usize) -> usize {
+    let table = Memtable::<[u8]>::builder().lane_density(density).max_height::<H>().build();
+    table.list().refuse_lanes(one_in);
+    let mut model = BTreeMap::new();
+    let mut random = Random(7);
+    for round in 0..count {
+        let key = key(&mut random);
+        let value = round.to_be_bytes().to_vec();
+        assert!(table.put(&key, &value).is_ok());
+        model.insert(key, value);
+    }
+    agrees(&table, &model);
+    table.list().lane_entries()
+}
+
+/// A table whose lane maintenance is refused at random, or always, gives the same answers.
+#[test]
+fn answers_do_not_depend_on_lanes() {
+    let all = fill::<12>(0, LaneDensity::Every, 3000);
+    let half = fill::<12>(2, LaneDensity::Every, 3000);
+    assert!(half < all && half > 0);
+    assert_eq!(fill::<12>(1, LaneDensity::Every, 600), 0);
+    assert_eq!(fill::<12>(0, LaneDensity::Never, 600), 0);
+    let sparse = fill::<12>(0, LaneDensity::Sparse, 3000);
+    assert!(sparse < all * 3 / 4, "{sparse} of {all}");
+    fill::<1>(0, LaneDensity::Every, 600);
+    fill::<2>(0, LaneDensity::Every, 3000);
+    fill::<3>(7, LaneDensity::Every, 3000);
+}
+
+/// With nothing refused the lowest lane has every node.
+#[test]
+fn a_quiet_lane_is_complete() {
+    let table = Memtable::new();
+    let mut random = Random(3);
+    for _ in 0..5000 {
+        table.insert(&random.next().to_be_bytes(), b"");
+    }
+    assert_eq!(table.list().lane_entries(), table.len());
+    assert_eq!(table.validate(), Ok(()));
+}
+
+/// Ascending and descending loads, interleaved streams.
+#[test]
+fn loads_in_order() {
+    for shape in 0..4u32 {
+        let table = Memtable::new();
+        for i in 0..4000u32 {
+            let n = match shape {
+                0 => i,
+                1 => u32::MAX - i,
+                2 => (i % 3) << 20 | i,
+                _ => i ^ 0x55,
+            };
+            assert!(table.insert(&n.to_be_bytes(), b"v"));
+        }
+        assert_eq!(table.validate(), Ok(()), "shape {shape}");
+        assert_eq!(table.len(), 4000);
+    }
+}

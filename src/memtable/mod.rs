@@ -1,0 +1,585 @@
+//! The memtable: the list with a lifecycle. Thresholds, batches, figures, freezing.
+
+#[cfg(feature = "alloc")]
+mod batch;
+mod builder;
+mod frozen;
+#[cfg(feature = "alloc")]
+mod owned;
+mod stats;
+mod table;
+mod threshold;
+
+#[cfg(feature = "alloc")]
+pub use batch::WriteBatch;
+pub use builder::Given;
+#[cfg(feature = "alloc")]
+pub use builder::Growing;
+pub use builder::{ArenaPlan, Builder};
+pub use frozen::FrozenMemtable;
+#[cfg(feature = "alloc")]
+pub use owned::{OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot};
+pub use stats::Stats;
+pub use table::Table;
+pub use threshold::Pressure;
+
+use core::fmt;
+use core::ops::Deref;
+
+use crate::arena::{Arena, Shard, Totals};
+use crate::clock::{EpochClock, SeqClock, SeqNo};
+use crate::comparator::{Bytewise, Comparator};
+use crate::error::{BatchError, InsertError, SealError};
+use crate::list::{Effect, Frozen, Key, Kind, List, MAX_KEY_LEN, MAX_VALUE_LEN, Refusal, Rule, Write, Written};
+use crate::sync;
+use threshold::Limits;
+
+/// The arena that is used when none is named.
+#[cfg(feature = "alloc")]
+pub type DefaultArena = crate::arena::ShardedArena;
+/// The arena that is used when none is named.
+#[cfg(not(feature = "alloc"))]
+pub type DefaultArena = crate::arena::FixedArena<'static>;
+
+/// The levels of a table that names no `MAX_HEIGHT`: enough for as many entries as handles can name.
+pub const DEFAULT_HEIGHT: usize = 12;
+
+/// What to do with a second version of the same key and sequence number.
+///
+/// ```
+/// use memskip::{Memtable, OnDuplicateSeqNo, SeqNo};
+///
+/// let table = Memtable::<[u8]>::builder().on_duplicate_seqno(OnDuplicateSeqNo::Replace).build();
+/// table.put_at(b"k", b"first", SeqNo(1))?;
+/// table.put_at(b"k", b"second", SeqNo(1))?;
+/// assert_eq!(table.get_live(b"k"), Some(&b"second"[..]));
+/// # Ok::<(), memskip::InsertError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDuplicateSeqNo {
+    /// Refuse it with [`InsertError::DuplicateSeqNo`].
+    #[default]
+    Reject,
+    /// Let it hide the first, as the write set of a transaction needs.
+    Replace,
+}
+
+/// A lock-free, multi-version, in-memory write buffer.
+///
+/// Reads are on [`Table`], to which this dereferences. Any number of threads may read and write through `&Memtable`.
+///
+/// ```
+/// use memskip::Memtable;
+///
+/// let table = Memtable::new();
+/// table.put(b"apple", b"red")?;
+/// table.put(b"apple", b"green")?;
+/// table.put_tombstone(b"pear")?;
+/// assert_eq!(table.get(b"apple"), Some((&b"green"[..], false)));
+/// assert_eq!(table.get(b"pear"), Some((&b""[..], true)));
+/// assert_eq!((table.len(), table.tombstones()), (1, 1));
+/// # Ok::<(), memskip::InsertError>(())
+/// ```
+pub struct Memtable<
+    K: ?Sized = [u8],
+    C = Bytewise,
+    A = DefaultArena,
+    S = EpochClock,
+    const MAX_HEIGHT: usize = DEFAULT_HEIGHT,
+> {
+    table: Table<K, C, A, S, MAX_HEIGHT>,
+}
+
+/// The default memtable, under the name many know it by.
+///
+/// ```
+/// let list = memskip::ConcurrentSkipList::new();
+/// assert!(list.insert(b"k", b"v"));
+/// ```
+pub type ConcurrentSkipList = Memtable;
+
+#[cfg(feature = "alloc")]
+impl Memtable {
+    /// An empty table: as many arena shards as CPUs (with `std`; else one), small first chunks, no thresholds. Takes no
+    /// memory for entries yet.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// The same with a first chunk of `arena_bytes` per shard.
+    ///
+    /// ```
+    /// let table = memskip::Memtable::with_capacity(1 << 20);
+    /// assert!(table.insert(b"k", b"v"));
+    /// ```
+    pub fn with_capacity(arena_bytes: usize) -> Self {
+        Self::builder().first_chunk(arena_bytes).build()
+    }
+
+    /// The same with `shards` arena shards; any number of threads may use them. 0 counts as 1.
+    ///
+    /// ```
+    /// let table = memskip::Memtable::with_shards(2);
+    /// assert!(table.insert(b"k", b"v"));
+    /// ```
+    pub fn with_shards(shards: usize) -> Self {
+        Self::builder().shards(shards).build()
+    }
+
+    /// All of that, and thresholds: no write is admitted that would bring [`memory_usage`](Table::memory_usage) above
+    /// `max_memory_bytes` or the versions stored above `max_entries`. 0 is no threshold.
+    ///
+    /// ```
+    /// use memskip::{InsertError, Memtable};
+    ///
+    /// let table = Memtable::with_capacity_and_shards(4096, 1, 0, 2);
+    /// table.put(b"a", b"1")?;
+    /// table.put(b"b", b"2")?;
+    /// assert_eq!(table.put(b"c", b"3"), Err(InsertError::ThresholdReached));
+    /// # Ok::<(), InsertError>(())
+    /// ```
+    pub fn with_capacity_and_shards(
+        arena_bytes: usize,
+        shards: usize,
+        max_memory_bytes: usize,
+        max_entries: usize,
+    ) -> Self {
+        Self::builder()
+            .first_chunk(arena_bytes)
+            .shards(shards)
+            .max_memory_bytes(max_memory_bytes)
+            .max_entries(max_entries)
+            .build()
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Default for Memtable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<K: ?Sized> Memtable<K> {
+    /// Starts to configure a table: comparator, clock, arena or allocator, shards, chunk sizes, thresholds.
+    ///
+    /// ```
+    /// use memskip::{CounterClock, Memtable};
+    ///
+    /// let table = Memtable::<str>::builder().clock(CounterClock::new()).max_entries(1_000_000).build();
+    /// assert!(table.insert("k", b"v"));
+    /// ```
+    pub fn builder() -> Builder<K, Bytewise, Growing, EpochClock, DEFAULT_HEIGHT> {
+        Builder::new()
+    }
+}
+
+impl<K: ?Sized, C: Default, A: Arena, S: Default + SeqClock, const MAX_HEIGHT: usize> Memtable<K, C, A, S, MAX_HEIGHT> {
+    /// An empty table in `arena`: needs no allocator and no `std` if the arena does not.
+    ///
+    /// ```
+    /// use core::mem::MaybeUninit;
+    /// use memskip::{Bytewise, FixedArena, Memtable};
+    ///
+    /// let mut buffer = [MaybeUninit::uninit(); 1 << 12];
+    /// let table: Memtable<[u8], Bytewise, FixedArena<'_>> = Memtable::new_in(FixedArena::new(&mut buffer));
+    /// assert!(table.insert(b"k", b"v"));
+    /// ```
+    pub fn new_in(arena: A) -> Self {
+        Builder::with_arena(arena).comparator(C::default()).clock(S::default()).keys::<K>().max_height().build()
+    }
+}
+
+impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> Memtable<K, C, A, S, MAX_HEIGHT> {
+    /// The longest key, in bytes: 1 GiB (256 MiB on 32-bit targets).
+    pub const MAX_KEY_LEN: usize = MAX_KEY_LEN;
+    /// The longest value, in bytes: 2 GiB (512 MiB on 32-bit targets).
+    pub const MAX_VALUE_LEN: usize = MAX_VALUE_LEN;
+
+    /// The list, for tests of what nobody else can see.
+    #[cfg(test)]
+    pub(crate) fn list(&self) -> &List<K, C, A, S, MAX_HEIGHT> {
+        &self.table.list
+    }
+
+    fn assemble(list: List<K, C, A, S, MAX_HEIGHT>, limits: Limits, duplicates: OnDuplicateSeqNo) -> Self {
+        Self { table: Table { list, limits, duplicates } }
+    }
+}
+
+/// A writer inside the gate: counted, so that a freeze waits for it, and out again on drop, also when it panics.
+struct Admission<'a> {
+    shard: &'a Shard,
+    number: usize,
+}
+
+impl Drop for Admission<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.shard.gate.leave();
+    }
+}
+
+/// Whether a write is subject to the thresholds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Admit {
+    WithinThresholds,
+    Always,
+}
+
+impl<K, C, A, S, const MAX_HEIGHT: usize> Memtable<K, C, A, S, MAX_HEIGHT>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    /// Inserts if the key has no version here, tombstones included: the first value wins. `false` if it has one, and
+    /// for every other reason that [`try_insert`](Self::try_insert) tells.
+    ///
+    /// ```
+    /// let table = memskip::Memtable::new();
+    /// assert!(table.insert(b"k", b"first"));
+    /// assert!(!table.insert(b"k", b"second"));
+    /// ```
+    #[inline]
+    pub fn insert(&self, key: &K, value: &[u8]) -> bool {
+        self.try_insert(key, value).is_ok()
+    }
+
+    /// Inserts if the key has no version here, and says why not. Returns the version's sequence number.
+    ///
+    /// ```
+    /// use memskip::{InsertError, Memtable};
+    ///
+    /// let table = Memtable::new();
+    /// table.put_tombstone(b"k")?;
+    /// assert_eq!(table.try_insert(b"k", b"v"), Err(InsertError::DuplicateKey));
+    /// # Ok::<(), InsertError>(())
+    /// ```
+    #[inline]
+    pub fn try_insert(&self, key: &K, value: &[u8]) -> Result<SeqNo, InsertError> {
+        self.put_with(key, value, Kind::VALUE, Rule::IfAbsent)
+    }
+
+    /// Adds a version that becomes the newest, also over a tombstone. Returns its sequence number.
+    ///
+    /// While it runs, readers see the version before or this one; never none, and never the one before after this one.
+    ///
+    /// ```
+    /// let table = memskip::Memtable::new();
+    /// table.put(b"k", b"v")?;
+    /// table.put(b"k", b"w")?;
+    /// assert_eq!(table.get_live(b"k"), Some(&b"w"[..]));
+    /// # Ok::<(), memskip::InsertError>(())
+    /// ```
+    #[inline]
+    pub fn put(&self, key: &K, value: &[u8]) -> Result<SeqNo, InsertError> {
+        self.put_with(key, value, Kind::VALUE, Rule::Newest)
+    }
+
+    /// Writes a tombstone over a key that is live here. `false` if it is absent, deleted already, or the table is sealed
+    /// (or out of memory); of several racing callers one gets `true`. Thresholds do not refuse it.
+    ///
+    /// For a key that may be in an older table, see [`put_tombstone`](Self::put_tombstone).
+    ///
+    /// ```
+    /// let table = memskip::Memtable::new();
+    /// table.insert(b"k", b"v");
+    /// assert!(table.delete(b"k"));
+    /// assert!(!table.delete(b"k"));
+    /// ```
+    #[inline]
+    pub fn delete(&self, key: &K) -> bool {
+        let write = Write { key, value: &[], kind: Kind::TOMBSTONE, rule: Rule::IfLive };
+        self.write(&write, Admit::Always).is_ok()
+    }
+
+    /// Writes a tombstone whether or not the key is here: it may be in an older table. Returns its sequence number.
+    ///
+    /// ```
+    /// let table = memskip::Memtable::new();
+    /// table.put_tombstone(b"elsewhere")?;
+    /// assert_eq!(table.get(b"elsewhere"), Some((&b""[..], true)));
+    /// # Ok::<(), memskip::InsertError>(())
+    /// ```
+    #[inline]
+    pub fn put_tombstone(&self, key: &K) -> Result<SeqNo, InsertError> {
+        self.put_with(key, &[], Kind::TOMBSTONE, Rule::Newest)
+    }
+
+    /// Adds a version with the engine's own sequence number, in any order across keys and threads.
+    ///
+    /// ```
+    /// use memskip::{Memtable, SeqNo};
+    ///
+    /// let table = Memtable::new();
+    /// table.put_at(b"k", b"later", SeqNo(20))?;
+    /// table.put_at(b"k", b"earlier", SeqNo(10))?;
+    /// assert_eq!(table.get_live(b"k"), Some(&b"later"[..]));
+    /// assert_eq!(table.get_at(b"k", SeqNo(15)).map(|e| e.value), Some(&b"earlier"[..]));
+    /// # Ok::<(), memskip::InsertError>(())
+    /// ```
+    #[inline]
+    pub fn put_at(&self, key: &K, value: &[u8], seq: SeqNo) -> Result<(), InsertError> {
+        self.put_kind_at(key, value, Kind::VALUE, seq)
+    }
+
+    /// Adds a tombstone with the engine's own sequence number.
+    ///
+    /// ```
+    /// use memskip::{Memtable, SeqNo};
+    ///
+    /// let table = Memtable::new();
+    /// table.put_at(b"k", b"v", SeqNo(1))?;
+    /// table.put_tombstone_at(b"k", SeqNo(2))?;
+    /// assert_eq!(table.get_live(b"k"), None);
+    /// # Ok::<(), memskip::InsertError>(())
+    /// ```
+    #[inline]
+    pub fn put_tombstone_at(&self, key: &K, seq: SeqNo) -> Result<(), InsertError> {
+        self.put_kind_at(key, &[], Kind::TOMBSTONE, seq)
+    }
+
+    /// Adds a version of any kind with the engine's own sequence number.
+    ///
+    /// ```
+    /// use memskip::{Kind, Memtable, SeqNo};
+    ///
+    /// let table = Memtable::new();
+    /// table.put_kind_at(b"k", b"+3", Kind(7), SeqNo(5))?;
+    /// assert_eq!(table.entry(b"k").map(|e| (e.kind(), e.seq)), Some((Kind(7), SeqNo(5))));
+    /// # Ok::<(), memskip::InsertError>(())
+    /// ```
+    #[inline]
+    pub fn put_kind_at(&self, key: &K, value: &[u8], kind: Kind, seq: SeqNo) -> Result<(), InsertError> {
+        let rule = match self.table.duplicates {
+            OnDuplicateSeqNo::Reject => Rule::At(seq),
+            OnDuplicateSeqNo::Replace => Rule::AtOrReplace(seq),
+        };
+        self.put_with(key, value, kind, rule).map(drop)
+    }
+
+    /// The live value of a key, inserted if there is none (a tombstone counts as none and is written over), and whether
+    /// it was inserted. Of many racing callers exactly one gets `true`, and all get the same value.
+    ///
+    /// ```
+    /// let table = memskip::Memtable::new();
+    /// assert_eq!(table.get_or_insert(b"k", b"v")?, (&b"v"[..], true));
+    /// assert_eq!(table.get_or_insert(b"k", b"w")?, (&b"v"[..], false));
+    /// # Ok::<(), memskip::InsertError>(())
+    /// ```
+    pub fn get_or_insert(&self, key: &K, value: &[u8]) -> Result<(&[u8], bool), InsertError> {
+        let write = Write { key, value, kind: Kind::VALUE, rule: Rule::UnlessLive };
+        match self.write(&write, Admit::WithinThresholds) {
+            Ok(written) => Ok((written.value, true)),
+            Err(Refusal::Present(value)) => {
+                self.count_failure();
+                Ok((value, false))
+            }
+            Err(Refusal::Error(error)) => {
+                self.count_failure();
+                // What cannot be written may still be read.
+                self.table.get_live(key).map(|value| (value, false)).ok_or(error)
+            }
+            Err(Refusal::Absent) => Err(InsertError::DuplicateKey),
+        }
+    }
+
+    /// Inserts each entry whose key has no version here. `Ok` with their number if all went in.
+    ///
+    /// ```
+    /// let table = memskip::Memtable::new();
+    /// assert_eq!(table.insert_batch(&[(b"a", b"1"), (b"b", b"2")]), Ok(2));
+    /// ```
+    pub fn insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, BatchError> {
+        let inserted = |(key, value): &&(Q, V)| self.insert(key.as_ref(), value.as_ref());
+        let succeeded = entries.iter().filter(inserted).count();
+        match entries.len() - succeeded {
+            0 => Ok(succeeded),
+            failed => Err(BatchError::PartialFailure { succeeded, failed }),
+        }
+    }
+
+    /// One write that returns a number; a value that is refused counts as an attempt.
+    #[inline(always)]
+    fn put_with(&self, key: &K, value: &[u8], kind: Kind, rule: Rule) -> Result<SeqNo, InsertError> {
+        let write = Write { key, value, kind, rule };
+        match self.write(&write, Admit::WithinThresholds) {
+            Ok(written) => Ok(written.seq),
+            Err(refusal) => {
+                if !kind.is_tombstone() {
+                    self.count_failure();
+                }
+                Err(match refusal {
+                    Refusal::Error(error) => error,
+                    // Not with these rules.
+                    Refusal::Absent | Refusal::Present(_) => InsertError::DuplicateKey,
+                })
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn write<'a>(&'a self, write: &Write<'_, K>, admit: Admit) -> Result<Written<'a>, Refusal<'a>> {
+        let admission = self.enter()?;
+        if admit == Admit::WithinThresholds {
+            let bytes = write.key.as_bytes().len().saturating_add(write.value.len());
+            self.table.check_thresholds(admission.shard, bytes, 1)?;
+        }
+        let figures = &admission.shard.figures;
+        let count = |effect: Effect| figures.add(effect.totals());
+        let written = self.table.list.write(admission.number, write, count)?;
+        figures.note_seq(written.seq);
+        Ok(written)
+    }
+
+    /// Lets the calling thread in as a writer.
+    #[inline(always)]
+    fn enter(&self) -> Result<Admission<'_>, InsertError> {
+        let arena = self.table.list.arena();
+        let shards = arena.shards();
+        let mut number = arena.current_shard();
+        if number >= shards.len() {
+            number %= shards.len();
+        }
+        let shard = &shards[number];
+        if shard.gate.enter() { Ok(Admission { shard, number }) } else { Err(InsertError::Sealed) }
+    }
+
+    #[cold]
+    fn count_failure(&self) {
+        let shard = &self.table.list.arena().shards()[0];
+        shard.figures.add(Totals { failures: 1, ..Totals::default() });
+    }
+
+    /// Makes the table read-only and returns its reading side; returns when every write that had begun has ended. Every
+    /// later write gets [`InsertError::Sealed`]. May be called any number of times.
+    ///
+    /// Waits (yielding to the scheduler with `std`, spinning without), so not for interrupt handlers: see
+    /// [`try_freeze`](Self::try_freeze).
+    ///
+    /// ```
+    /// use memskip::{InsertError, Memtable};
+    ///
+    /// let table = Memtable::new();
+    /// table.insert(b"k", b"v");
+    /// let frozen = table.freeze();
+    /// assert_eq!(frozen.len(), 1);
+    /// assert_eq!(table.put(b"k", b"w"), Err(InsertError::Sealed));
+    /// ```
+    pub fn freeze(&self) -> &FrozenMemtable<K, C, A, S, MAX_HEIGHT> {
+        loop {
+            if let Some(frozen) = self.try_freeze() {
+                return frozen;
+            }
+            sync::pause();
+        }
+    }
+
+    /// The same without waiting: `None` while a write that had begun is still running. Later writes are refused either
+    /// way; ask again until there is an answer.
+    ///
+    /// ```
+    /// let table = memskip::Memtable::new();
+    /// assert!(table.try_freeze().is_some());
+    /// ```
+    pub fn try_freeze(&self) -> Option<&FrozenMemtable<K, C, A, S, MAX_HEIGHT>> {
+        let shards = self.table.list.arena().shards();
+        for shard in shards {
+            if !shard.gate.is_sealed() {
+                shard.gate.seal();
+            }
+        }
+        shards.iter().all(|shard| shard.gate.is_empty()).then(|| Frozen::by_ref(self))
+    }
+
+    /// Freezes a shared table and gives its reading side, shared.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use memskip::{FrozenMemtable, Memtable};
+    ///
+    /// let table = Arc::new(Memtable::new());
+    /// table.insert(b"k", b"v");
+    /// let frozen: Arc<FrozenMemtable> = table.freeze_arc();
+    /// assert_eq!(frozen.len(), 1);
+    /// ```
+    #[cfg(feature = "alloc")]
+    pub fn freeze_arc(self: &alloc::sync::Arc<Self>) -> alloc::sync::Arc<FrozenMemtable<K, C, A, S, MAX_HEIGHT>> {
+        self.freeze();
+        Frozen::by_arc(alloc::sync::Arc::clone(self))
+    }
+
+    /// An empty table of the same configuration, whose clock goes on from this one's; `None` if the arena cannot be made
+    /// again (a caller's buffer).
+    ///
+    /// ```
+    /// let table = memskip::Memtable::with_shards(3);
+    /// assert!(table.renew().is_some());
+    /// ```
+    pub fn renew(&self) -> Option<Self>
+    where
+        C: Clone,
+        S: Clone,
+    {
+        let list = &self.table.list;
+        let parts = (list.comparator().clone(), list.arena().renew()?, list.clock().clone());
+        let limits = self.table.limits;
+        Some(Self::assemble(List::new(parts, list.density(), limits.max_memory_bytes), limits, self.table.duplicates))
+    }
+
+    /// Freezes the table and gives a fresh one of the same configuration. If none can be made, the error gives the table
+    /// back, not frozen.
+    ///
+    /// ```
+    /// let table = memskip::Memtable::new();
+    /// table.insert(b"k", b"v");
+    /// let (frozen, fresh) = table.seal().map_err(|_| "no fresh table")?;
+    /// assert_eq!((frozen.len(), fresh.len()), (1, 0));
+    /// assert!(fresh.insert(b"k", b"v"));
+    /// # Ok::<(), &str>(())
+    /// ```
+    #[expect(clippy::type_complexity, reason = "the contract's signature")]
+    pub fn seal(self) -> Result<(FrozenMemtable<K, C, A, S, MAX_HEIGHT>, Self), SealError<Self>>
+    where
+        C: Clone,
+        S: Clone,
+    {
+        let Some(fresh) = self.renew() else { return Err(SealError::new(self)) };
+        self.freeze();
+        Ok((Frozen::by_value(self), fresh))
+    }
+
+    /// Forgets all entries, and that the table was frozen, and keeps the memory. The clock goes on.
+    ///
+    /// ```
+    /// let mut table = memskip::Memtable::new();
+    /// table.insert(b"k", b"v");
+    /// table.reset();
+    /// assert!(table.is_empty() && table.memory_usage() == 0);
+    /// assert!(table.insert(b"k", b"v"));
+    /// ```
+    pub fn reset(&mut self) {
+        for shard in self.table.list.arena().shards() {
+            shard.clear();
+        }
+        self.table.list.reset();
+    }
+}
+
+impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> Deref for Memtable<K, C, A, S, MAX_HEIGHT> {
+    type Target = Table<K, C, A, S, MAX_HEIGHT>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Self::Target {
+        &self.table
+    }
+}
+
+impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> fmt::Debug for Memtable<K, C, A, S, MAX_HEIGHT> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memtable").field("list", &self.table.list).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,375 @@
+//! Snapshots, ranges and cursors that own a share of their table, for tasks and threads.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::ops::{Bound, Deref, RangeBounds};
+
+use super::{Memtable, Table};
+use crate::arena::Arena;
+use crate::clock::{SeqClock, SeqNo};
+use crate::comparator::Comparator;
+use crate::cursor::{Cursor, Place};
+use crate::entry::Entry;
+use crate::list::{Frozen, Key, Kind, Position};
+use crate::snapshot::Snapshot;
+
+/// A snapshot that owns a share of its table: `Send + 'static` if the table is. `T` is [`Memtable`] or
+/// [`FrozenMemtable`](crate::FrozenMemtable).
+///
+/// ```
+/// use std::sync::Arc;
+/// use memskip::Memtable;
+///
+/// let table = Arc::new(Memtable::new());
+/// table.insert(b"k", b"v");
+/// let snapshot = table.snapshot_arc();
+/// let reader = std::thread::spawn(move || snapshot.as_snapshot().iter().count());
+/// assert_eq!(reader.join().map_err(|_| "panicked")?, 1);
+/// # Ok::<(), &str>(())
+/// ```
+pub struct OwnedSnapshot<T> {
+    table: Arc<T>,
+    seq: SeqNo,
+}
+
+impl<T> Clone for OwnedSnapshot<T> {
+    fn clone(&self) -> Self {
+        Self { table: Arc::clone(&self.table), seq: self.seq }
+    }
+}
+
+impl<T> fmt::Debug for OwnedSnapshot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedSnapshot").field("seq", &self.seq).finish_non_exhaustive()
+    }
+}
+
+impl<T> OwnedSnapshot<T> {
+    /// The sequence number it stands at.
+    pub fn seq(&self) -> SeqNo {
+        self.seq
+    }
+}
+
+impl<T, K, C, A, S, const H: usize> OwnedSnapshot<T>
+where
+    T: Deref<Target = Table<K, C, A, S, H>>,
+    K: Key + ?Sized + 'static,
+    C: Comparator<K> + 'static,
+    A: Arena + 'static,
+    S: SeqClock + 'static,
+{
+    /// The borrowed form, with everything that can be read.
+    pub fn as_snapshot(&self) -> Snapshot<'_, K, C, A, S, H> {
+        self.table.snapshot_at(self.seq)
+    }
+
+    /// The version of a key: its value, and whether it is a tombstone.
+    pub fn get(&self, key: &K) -> Option<(&[u8], bool)> {
+        self.as_snapshot().get(key)
+    }
+
+    /// Everything from the beginning, or within bounds, as an iterator that owns its table.
+    pub fn range<'k, R: RangeBounds<&'k K>>(&self, bounds: R) -> OwnedRange<T>
+    where
+        K: 'k,
+    {
+        OwnedRange::new(&self.table, &bounds, self.seq)
+    }
+
+    /// Everything, as an iterator that owns its table.
+    pub fn iter(&self) -> OwnedRange<T> {
+        self.range(..)
+    }
+
+    /// A cursor before the first entry that owns its table.
+    pub fn cursor(&self) -> OwnedCursor<T> {
+        OwnedCursor { table: Arc::clone(&self.table), view: self.seq, place: Place::Start }
+    }
+}
+
+/// An entry that owns a share of its table.
+///
+/// ```
+/// use std::sync::Arc;
+/// use memskip::Memtable;
+///
+/// let table = Arc::new(Memtable::new());
+/// table.insert(b"k", b"v");
+/// let entry = table.range_arc(..).next().ok_or("empty")?;
+/// drop(table);
+/// assert_eq!((entry.entry().map(|e| e.key)), Some(&b"k"[..]));
+/// # Ok::<(), &str>(())
+/// ```
+pub struct OwnedEntry<T> {
+    table: Arc<T>,
+    at: Position,
+    seq: SeqNo,
+    kind: Kind,
+}
+
+impl<T> OwnedEntry<T> {
+    /// The version's sequence number.
+    pub fn seq(&self) -> SeqNo {
+        self.seq
+    }
+
+    /// What the version is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether the key is deleted as of this version.
+    pub fn is_tombstone(&self) -> bool {
+        self.kind.is_tombstone()
+    }
+}
+
+impl<T, K, C, A, S, const H: usize> OwnedEntry<T>
+where
+    T: Deref<Target = Table<K, C, A, S, H>>,
+    K: Key + ?Sized + 'static,
+    C: Comparator<K> + 'static,
+    A: Arena + 'static,
+    S: SeqClock + 'static,
+{
+    /// The borrowed form. (`None` only if the engine has meanwhile replaced the version by another of its number's past.)
+    pub fn entry(&self) -> Option<Entry<'_, K>> {
+        let visible = self.table.list.visible(self.at, self.seq)?;
+        Some(Entry::new(self.table.list.key_at(self.at), visible))
+    }
+
+    /// The key.
+    pub fn key(&self) -> &K {
+        self.table.list.key_at(self.at)
+    }
+
+    /// The value.
+    pub fn value(&self) -> &[u8] {
+        self.entry().map_or(&[], |entry| entry.value)
+    }
+}
+
+impl<T> fmt::Debug for OwnedEntry<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedEntry").field("seq", &self.seq).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// A range that owns a share of its table, and copies of its bounds.
+///
+/// ```
+/// use std::sync::Arc;
+/// use memskip::Memtable;
+///
+/// let table = Arc::new(Memtable::new());
+/// table.insert(b"a", b"");
+/// table.insert(b"b", b"");
+/// let mut range = table.range_arc(&b"a"[..]..);
+/// assert_eq!(range.next_back().map(|e| e.key().to_vec()), Some(b"b".to_vec()));
+/// assert_eq!(range.count(), 1);
+/// ```
+pub struct OwnedRange<T> {
+    table: Arc<T>,
+    view: SeqNo,
+    start: Bound<alloc::boxed::Box<[u8]>>,
+    end: Bound<alloc::boxed::Box<[u8]>>,
+    front: Option<Position>,
+    back: Option<Position>,
+    done: bool,
+}
+
+impl<T> fmt::Debug for OwnedRange<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedRange").field("view", &self.view).finish_non_exhaustive()
+    }
+}
+
+impl<T, K, C, A, S, const H: usize> OwnedRange<T>
+where
+    T: Deref<Target = Table<K, C, A, S, H>>,
+    K: Key + ?Sized + 'static,
+    C: Comparator<K> + 'static,
+    A: Arena + 'static,
+    S: SeqClock + 'static,
+{
+    fn new<'k>(table: &Arc<T>, bounds: &impl RangeBounds<&'k K>, view: SeqNo) -> Self
+    where
+        K: 'k,
+    {
+        let boxed = |bound: Bound<&&'k K>| bound.map(|key| key.as_bytes().into());
+        Self {
+            table: Arc::clone(table),
+            view,
+            start: boxed(bounds.start_bound()),
+            end: boxed(bounds.end_bound()),
+            front: None,
+            back: None,
+            done: false,
+        }
+    }
+
+    /// One step of the borrowed iterator, resumed where this one stands.
+    fn step(&mut self, which: End) -> Option<OwnedEntry<T>> {
+        if self.done {
+            return None;
+        }
+        let key = |bytes| crate::list::key_from(bytes, core::marker::PhantomData);
+        let bounds = (self.start.as_ref().map(|b| key(b)), self.end.as_ref().map(|b| key(b)));
+        let mut range = crate::iter::Range::resume(&self.table.list, bounds, self.view, (self.front, self.back));
+        let entry = match which {
+            End::Front => range.next(),
+            End::Back => range.next_back(),
+        };
+        (self.front, self.back) = range.ends();
+        let at = if which == End::Front { self.front } else { self.back };
+        self.done = entry.is_none();
+        let (entry, at) = (entry?, at?);
+        Some(OwnedEntry { table: Arc::clone(&self.table), at, seq: entry.seq, kind: entry.kind() })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Front,
+    Back,
+}
+
+impl<T, K, C, A, S, const H: usize> Iterator for OwnedRange<T>
+where
+    T: Deref<Target = Table<K, C, A, S, H>>,
+    K: Key + ?Sized + 'static,
+    C: Comparator<K> + 'static,
+    A: Arena + 'static,
+    S: SeqClock + 'static,
+{
+    type Item = OwnedEntry<T>;
+
+    fn next(&mut self) -> Option<OwnedEntry<T>> {
+        self.step(End::Front)
+    }
+}
+
+impl<T, K, C, A, S, const H: usize> DoubleEndedIterator for OwnedRange<T>
+where
+    T: Deref<Target = Table<K, C, A, S, H>>,
+    K: Key + ?Sized + 'static,
+    C: Comparator<K> + 'static,
+    A: Arena + 'static,
+    S: SeqClock + 'static,
+{
+    fn next_back(&mut self) -> Option<OwnedEntry<T>> {
+        self.step(End::Back)
+    }
+}
+
+/// A cursor that owns a share of its table. Moves like [`Cursor`], and lends its entries.
+///
+/// ```
+/// use std::sync::Arc;
+/// use memskip::Memtable;
+///
+/// let table = Arc::new(Memtable::new());
+/// table.insert(b"a", b"1");
+/// let mut cursor = table.cursor_arc();
+/// assert_eq!(cursor.next_entry().map(|e| e.value), Some(&b"1"[..]));
+/// ```
+pub struct OwnedCursor<T> {
+    table: Arc<T>,
+    view: SeqNo,
+    place: Place,
+}
+
+impl<T> fmt::Debug for OwnedCursor<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedCursor").field("view", &self.view).finish_non_exhaustive()
+    }
+}
+
+impl<T, K, C, A, S, const H: usize> OwnedCursor<T>
+where
+    T: Deref<Target = Table<K, C, A, S, H>>,
+    K: Key + ?Sized + 'static,
+    C: Comparator<K> + 'static,
+    A: Arena + 'static,
+    S: SeqClock + 'static,
+{
+    /// Does something with the borrowed form, and stays where that ended.
+    pub fn with<'a, R>(&'a mut self, act: impl FnOnce(&mut Cursor<'a, K, C, A, S, H>) -> R) -> R {
+        let mut cursor = Cursor::resume(&self.table.list, self.view, self.place);
+        let result = act(&mut cursor);
+        self.place = cursor.place();
+        result
+    }
+
+    /// The entry the cursor stands before.
+    pub fn entry(&self) -> Option<Entry<'_, K>> {
+        Cursor::resume(&self.table.list, self.view, self.place).entry()
+    }
+
+    /// Returns the entry the cursor stands before, and steps over it.
+    pub fn next_entry(&mut self) -> Option<Entry<'_, K>> {
+        self.with(Cursor::next_entry)
+    }
+
+    /// Steps back over the entry before, and returns it.
+    pub fn prev_entry(&mut self) -> Option<Entry<'_, K>> {
+        self.with(Cursor::prev_entry)
+    }
+
+    /// Goes before the first entry whose key is not less.
+    pub fn seek(&mut self, key: &K) -> bool {
+        self.with(|cursor| cursor.seek(key))
+    }
+
+    /// Goes before the last entry whose key is not greater.
+    pub fn seek_for_prev(&mut self, key: &K) -> bool {
+        self.with(|cursor| cursor.seek_for_prev(key))
+    }
+
+    /// Goes before the first entry.
+    pub fn seek_to_first(&mut self) -> bool {
+        self.with(Cursor::seek_to_first)
+    }
+
+    /// Goes before the last entry.
+    pub fn seek_to_last(&mut self) -> bool {
+        self.with(Cursor::seek_to_last)
+    }
+}
+
+/// The owning forms, from a shared table of either kind.
+macro_rules! owning_forms {
+    ($table:ty) => {
+        impl<K, C, A, S, const H: usize> $table
+        where
+            K: Key + ?Sized + 'static,
+            C: Comparator<K> + 'static,
+            A: Arena + 'static,
+            S: SeqClock + 'static,
+        {
+            /// A snapshot that owns a share of the table.
+            pub fn snapshot_arc(self: &Arc<Self>) -> OwnedSnapshot<Self> {
+                OwnedSnapshot { table: Arc::clone(self), seq: self.snapshot().seq() }
+            }
+
+            /// A range of the newest versions that owns a share of the table.
+            pub fn range_arc<'k, R: RangeBounds<&'k K>>(self: &Arc<Self>, bounds: R) -> OwnedRange<Self>
+            where
+                K: 'k,
+            {
+                OwnedRange::new(self, &bounds, SeqNo::MAX)
+            }
+
+            /// A cursor before the first entry that owns a share of the table.
+            pub fn cursor_arc(self: &Arc<Self>) -> OwnedCursor<Self> {
+                let mut cursor = OwnedCursor { table: Arc::clone(self), view: SeqNo::MAX, place: Place::Start };
+                cursor.seek_to_first();
+                cursor
+            }
+        }
+    };
+}
+
+owning_forms!(Memtable<K, C, A, S, H>);
+owning_forms!(Frozen<Memtable<K, C, A, S, H>>);
