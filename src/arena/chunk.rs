@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 
 use allocator_api2::alloc::{Allocator, Global};
 
-use super::directory::{ChunkSizes, Directory, HEADER_UNITS, Place};
+use super::directory::{ChunkSizes, Directory, Place, START};
 use super::shard::Bump;
 use super::{Arena, Handle, Shard, UNIT, units};
 use crate::error::OutOfMemory;
@@ -82,6 +82,10 @@ unsafe impl<Al: Allocator + Clone> Arena for ChunkArena<Al> {
         unsafe { self.directory.resolve(handle) }
     }
 
+    fn contains(&self, handle: Handle, size: usize) -> bool {
+        self.directory.contains(handle, size)
+    }
+
     fn used(&self) -> usize {
         used(&self.shard.bump)
     }
@@ -109,10 +113,13 @@ impl<Al: Allocator> fmt::Debug for ChunkArena<Al> {
     }
 }
 
+/// Units of the largest chunk that is shared.
+const LARGEST: usize = (8 << 20) / UNIT;
+
 /// Bytes handed out through a bump position.
 pub(super) fn used(bump: &Bump) -> usize {
     let (_, offset) = Place::split(Handle(bump.next.load(order::PLAIN)));
-    (bump.retired.load(order::PLAIN) + offset.saturating_sub(HEADER_UNITS) as usize) * UNIT
+    (bump.retired.load(order::PLAIN) + offset.saturating_sub(START) as usize) * UNIT
 }
 
 /// One bump position over a directory.
@@ -129,32 +136,39 @@ pub(super) struct Region<'a, Al: Allocator> {
 impl<Al: Allocator> Region<'_, Al> {
     #[inline(always)]
     pub(super) fn allocate(&self, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
-        let wanted = units(size).ok_or(OutOfMemory)?;
+        match self.squeeze(size, align) {
+            Some(handle) => Ok(handle),
+            None => self.grow(units(size).ok_or(OutOfMemory)?, (align / UNIT).max(1) as u32),
+        }
+    }
+
+    /// Allocates from the current chunk, if there is room.
+    #[inline(always)]
+    pub(super) fn squeeze(&self, size: usize, align: usize) -> Option<Handle> {
+        let wanted = units(size)?;
         let align = (align / UNIT).max(1) as u32;
         let mut next = self.bump.next.load(order::CHUNK_READ);
-        loop {
-            if next == 0 {
-                return self.grow(wanted, align);
-            }
+        while next != 0 {
             let (place, offset) = Place::split(Handle(next));
             let start = offset.next_multiple_of(align);
             // SAFETY: `next` was read with acquire, and is in a chunk of this directory.
             let limit = unsafe { self.directory.units(place) };
             if wanted > limit || start > limit - wanted {
-                return self.grow(wanted, align);
+                return None;
             }
             let end = place.handle(start + wanted).0;
             match self.bump.next.compare_exchange_weak(next, end, order::CHUNK, order::CHUNK_READ) {
-                Ok(_) => return Ok(place.handle(start)),
+                Ok(_) => return Some(place.handle(start)),
                 Err(now) => next = now,
             }
         }
+        None
     }
 
     /// Moves on to another chunk, or takes one just for this request.
     #[cold]
     fn grow(&self, wanted: u32, align: u32) -> Result<Handle, OutOfMemory> {
-        debug_assert!(align <= HEADER_UNITS, "a header is as long as the greatest alignment");
+        let start = START.next_multiple_of(align);
         loop {
             let next = self.bump.next.load(order::CHUNK_READ);
             let (place, offset) = Place::split(Handle(next));
@@ -164,29 +178,32 @@ impl<Al: Allocator> Region<'_, Al> {
                 // Somebody else grew meanwhile.
                 return self.allocate(wanted as usize * UNIT, align as usize * UNIT);
             }
-            let largest = (self.sizes.largest / UNIT).max(1);
+            let largest = (self.sizes.largest / UNIT).min(LARGEST);
             let chunk = if next == 0 { self.sizes.first / UNIT } else { 2 * limit as usize }.min(largest);
-            if wanted as usize > chunk / 4 && (next != 0 || wanted as usize > chunk) {
-                return self.alone(wanted);
+            let least = (start - START) as usize + wanted as usize;
+            if wanted as usize > chunk / 4 && (next != 0 || least > chunk) {
+                return self.alone(wanted, start);
             }
             let changed = || self.bump.next.load(order::PLAIN) != next;
-            let chunk = chunk.saturating_sub(HEADER_UNITS as usize);
-            let Some(fresh) = self.directory.take(chunk, wanted as usize, changed)? else { continue };
-            let end = fresh.handle(HEADER_UNITS + wanted).0;
+            let Some(fresh) = self.directory.take(chunk.saturating_sub(START as usize), least, changed)? else {
+                continue;
+            };
+            let end = fresh.handle(start + wanted).0;
             if self.bump.next.compare_exchange(next, end, order::CHUNK, order::CHUNK_READ).is_ok() {
-                let left = offset.saturating_sub(HEADER_UNITS) as usize;
+                let left = offset.saturating_sub(START) as usize;
                 self.bump.retired.fetch_add(left, order::PLAIN);
-                return Ok(fresh.handle(HEADER_UNITS));
+                return Ok(fresh.handle(start));
             }
             self.directory.put_spare(fresh);
         }
     }
 
     /// A chunk for one request; the current one goes on being used.
-    fn alone(&self, wanted: u32) -> Result<Handle, OutOfMemory> {
-        let place = self.directory.take(0, wanted as usize, || false)?.ok_or(OutOfMemory)?;
+    fn alone(&self, wanted: u32, start: u32) -> Result<Handle, OutOfMemory> {
+        let least = (start - START) as usize + wanted as usize;
+        let place = self.directory.take(0, least, || false)?.ok_or(OutOfMemory)?;
         self.bump.retired.fetch_add(wanted as usize, order::PLAIN);
-        Ok(place.handle(HEADER_UNITS))
+        Ok(place.handle(start))
     }
 
     /// Moves the position back over `handle`'s block, if it is the last.

@@ -6,8 +6,7 @@
 //! root ── null: ────> near[chunk]     the first 8 chunks, inside the arena
 //!      └─ else: ────> far[chunk]      all 4096, a table allocated when the 9th chunk comes; begins with a copy of near
 //!
-//! chunk:  | header: size, next spare | block | block | ... | free |
-//!         ^ aligned to CHUNK_ALIGN
+//! chunk:  | unit 0 | block | block | ... | free |      unit 0 is never handed out, so that no handle is 0
 //! ```
 //!
 //! A place is taken by a compare-and-swap from null, in order, so that there are no gaps: when the ninth place is
@@ -66,17 +65,29 @@ impl Default for ChunkSizes {
     }
 }
 
-/// What stands at the start of each chunk.
-#[repr(C)]
-struct Header {
-    /// Size of the whole chunk in bytes, this header included.
-    size: usize,
+/// Where blocks begin in a chunk, in units.
+pub(super) const START: u32 = 1;
+
+/// A place for a chunk. What is said of the chunk is valid once the place is known to be taken.
+struct Slot {
+    chunk: AtomicPtr<u8>,
+    info: Info,
+}
+
+/// What is kept of a chunk outside it: bytes of entries never decide about memory.
+struct Info {
+    /// Its size in units.
+    units: AtomicU32,
     /// Place of the next spare chunk plus one; 0 ends the list.
     next_spare: AtomicU32,
 }
 
-/// Units that the header takes.
-pub(super) const HEADER_UNITS: u32 = (size_of::<Header>().next_multiple_of(CHUNK_ALIGN) / UNIT) as u32;
+impl Slot {
+    fn new(chunk: *mut u8) -> Self {
+        let info = Info { units: AtomicU32::new(0), next_spare: AtomicU32::new(0) };
+        Self { chunk: AtomicPtr::new(chunk), info }
+    }
+}
 
 /// A chunk that has its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +107,8 @@ impl Place {
 }
 
 pub(super) struct Directory<Al: Allocator> {
-    root: AtomicPtr<AtomicPtr<u8>>,
-    near: [AtomicPtr<u8>; NEAR],
+    root: AtomicPtr<Slot>,
+    near: [Slot; NEAR],
     /// A lower bound of the places taken.
     taken: AtomicUsize,
     /// Place of the first spare chunk plus one.
@@ -110,7 +121,7 @@ impl<Al: Allocator> Directory<Al> {
     pub(super) fn new(allocator: Al) -> Self {
         Self {
             root: AtomicPtr::new(null_mut()),
-            near: core::array::from_fn(|_| AtomicPtr::new(null_mut())),
+            near: core::array::from_fn(|_| Slot::new(null_mut())),
             taken: AtomicUsize::new(0),
             spares: AtomicU32::new(0),
             reserved: AtomicUsize::new(0),
@@ -157,25 +168,29 @@ impl<Al: Allocator> Directory<Al> {
             unsafe { &*root.add(index) }
         };
         // The chain of the contract orders this load behind the store that filled the slot.
-        let chunk = slot.load(order::PLAIN);
+        let chunk = slot.chunk.load(order::PLAIN);
         // SAFETY: a slot that is taken is not null.
         unsafe { NonNull::new_unchecked(chunk) }
     }
 
-    /// The header of a chunk.
+    /// What is kept of a chunk; of the near ones always in the arena itself.
     ///
     /// # Safety
     ///
     /// As for [`chunk`](Self::chunk).
     #[inline(always)]
-    unsafe fn header(&self, place: Place) -> &Header {
-        // SAFETY: the same contract.
-        let chunk = unsafe { self.chunk(place) };
-        // SAFETY: a chunk begins with its header, written before it got its place.
-        unsafe { chunk.cast::<Header>().as_ref() }
+    unsafe fn info(&self, place: Place) -> &Info {
+        let index = place.0 as usize;
+        if let Some(slot) = self.near.get(index) {
+            return &slot.info;
+        }
+        let root = self.root.load(order::CHUNK_READ);
+        // SAFETY: a taken place that is not near is in the table, which has `PLACES` slots.
+        let slot = unsafe { &*root.add(index) };
+        &slot.info
     }
 
-    /// Units in a chunk that can be handed out or are the header.
+    /// The first unit behind what can be handed out of a chunk.
     ///
     /// # Safety
     ///
@@ -183,13 +198,23 @@ impl<Al: Allocator> Directory<Al> {
     #[inline(always)]
     pub(super) unsafe fn units(&self, place: Place) -> u32 {
         // SAFETY: the same contract.
-        let size = unsafe { self.header(place) }.size;
-        (size / UNIT).min(MAX_UNITS as usize) as u32
+        let units = unsafe { self.info(place) }.units.load(order::PLAIN);
+        units.min(MAX_UNITS)
     }
 
-    /// A chunk that can hold at least `least` units behind its header, better `wanted`: a spare one, or a new one.
-    /// `changed` is asked after the allocator has answered; if it says yes, the memory is given back and the answer
-    /// is `None`.
+    /// Whether `size` bytes from `handle` on lie inside a chunk; for handles of any origin.
+    pub(super) fn contains(&self, handle: Handle, size: usize) -> bool {
+        let (place, offset) = Place::split(handle);
+        if place.0 as usize >= self.taken.load(order::CHUNK_READ) || offset < START {
+            return false;
+        }
+        // SAFETY: below `taken` every place is taken.
+        let units = unsafe { self.info(place) }.units.load(order::PLAIN);
+        super::units(size).is_some_and(|wanted| offset.checked_add(wanted).is_some_and(|end| end <= units))
+    }
+
+    /// A chunk that can hold at least `least` units, better `wanted`: a spare one, or a new one. `changed` is asked after the
+    /// allocator has answered; if it says yes, the memory is given back and the answer is `None`.
     pub(super) fn take(
         &self,
         wanted: usize,
@@ -200,44 +225,35 @@ impl<Al: Allocator> Directory<Al> {
             return Ok(Some(spare));
         }
         let wanted = if self.taken.load(order::PLAIN) >= HURRY { MAX_UNITS as usize } else { wanted };
-        let size = |units: usize| units.max(least).checked_add(HEADER_UNITS as usize)?.checked_mul(UNIT);
-        let chunk = [size(wanted), size(least)]
-            .into_iter()
-            .flatten()
-            .find_map(|size| Some((self.allocator.allocate(chunk_layout(size)?).ok()?.cast(), size)));
-        let (chunk, size) = chunk.ok_or(OutOfMemory)?;
+        let fresh = self.allocate(wanted.max(least)).or_else(|| self.allocate(least)).ok_or(OutOfMemory)?;
         if changed() {
-            // SAFETY: just allocated with this layout.
-            unsafe { self.give_back(chunk, size) };
             return Ok(None);
         }
-        // SAFETY: the chunk is at least a header long, aligned for it, and ours.
-        unsafe { chunk.cast::<Header>().write(Header { size, next_spare: AtomicU32::new(0) }) };
-        match self.settle(chunk) {
-            Some(place) => {
-                self.reserved.fetch_add(size, order::PLAIN);
-                Ok(Some(place))
-            }
-            None => {
-                // SAFETY: as above; nobody has seen it.
-                unsafe { self.give_back(chunk, size) };
-                Err(OutOfMemory)
-            }
-        }
+        self.settle(fresh).map(Some).ok_or(OutOfMemory)
+    }
+
+    /// A new chunk for `units` units and unit 0.
+    fn allocate(&self, units: usize) -> Option<Fresh<'_, Al>> {
+        let units = u32::try_from(units.checked_add(START as usize)?).ok()?;
+        let layout = chunk_layout(units)?;
+        let chunk = self.allocator.allocate(layout).ok()?.cast();
+        Some(Fresh { allocator: &self.allocator, chunk, units })
     }
 
     /// Finds a place for a chunk; `None` if all are taken, or there is no memory for the large table.
-    fn settle(&self, chunk: NonNull<u8>) -> Option<Place> {
-        for index in self.taken.load(order::PLAIN)..PLACES {
-            let slot = if index < NEAR {
-                &self.near[index]
-            } else {
+    fn settle(&self, fresh: Fresh<'_, Al>) -> Option<Place> {
+        for index in self.taken.load(order::CHUNK_READ)..PLACES {
+            let slot = match self.near.get(index) {
+                Some(slot) => slot,
                 // SAFETY: the table has `PLACES` slots.
-                unsafe { &*self.far()?.as_ptr().add(index) }
+                None => unsafe { &*self.far()?.as_ptr().add(index) },
             };
-            let claim = slot.compare_exchange(null_mut(), chunk.as_ptr(), order::CHUNK, order::CHUNK_READ);
+            let claim = slot.chunk.compare_exchange(null_mut(), fresh.chunk.as_ptr(), order::CHUNK, order::CHUNK_READ);
             if claim.is_ok() {
-                self.taken.fetch_max(index + 1, order::PLAIN);
+                slot.info.units.store(fresh.units, order::PLAIN);
+                self.reserved.fetch_add(fresh.units as usize * UNIT, order::PLAIN);
+                core::mem::forget(fresh);
+                self.taken.fetch_max(index + 1, order::CHUNK);
                 return Some(Place(index as u32));
             }
         }
@@ -246,17 +262,17 @@ impl<Al: Allocator> Directory<Al> {
 
     /// The large table, made if need be. Called only when every near slot is taken.
     #[cold]
-    fn far(&self) -> Option<NonNull<AtomicPtr<u8>>> {
+    fn far(&self) -> Option<NonNull<Slot>> {
         if let Some(table) = NonNull::new(self.root.load(order::CHUNK_READ)) {
             return Some(table);
         }
-        let table = self.allocator.allocate(far_layout()).ok()?.cast::<AtomicPtr<u8>>();
+        let table = self.allocator.allocate(far_layout()).ok()?.cast::<Slot>();
         for index in 0..PLACES {
-            let chunk = self.near.get(index).map_or(null_mut(), |slot| slot.load(order::CHUNK_READ));
+            let chunk = self.near.get(index).map_or(null_mut(), |slot| slot.chunk.load(order::CHUNK_READ));
             // SAFETY: the table has `PLACES` slots.
             let slot = unsafe { table.add(index) };
             // SAFETY: allocated for this type, and ours.
-            unsafe { slot.write(AtomicPtr::new(chunk)) };
+            unsafe { slot.write(Slot::new(chunk)) };
         }
         match self.root.compare_exchange(null_mut(), table.as_ptr(), order::CHUNK, order::CHUNK_READ) {
             Ok(_) => {
@@ -274,10 +290,10 @@ impl<Al: Allocator> Directory<Al> {
     /// Puts a chunk that nothing was handed out from into the list of spares.
     pub(super) fn put_spare(&self, place: Place) {
         // SAFETY: the caller has the place from `take`, or exclusively.
-        let header = unsafe { self.header(place) };
+        let info = unsafe { self.info(place) };
         let mut first = self.spares.load(order::CHUNK_READ);
         loop {
-            header.next_spare.store(first, order::PLAIN);
+            info.next_spare.store(first, order::PLAIN);
             match self.spares.compare_exchange_weak(first, place.0 + 1, order::CHUNK, order::CHUNK_READ) {
                 Ok(_) => return,
                 Err(now) => first = now,
@@ -296,10 +312,9 @@ impl<Al: Allocator> Directory<Al> {
         while let Some(index) = next.checked_sub(1) {
             let place = Place(index);
             // SAFETY: the list was taken with acquire, so its chunks are known to us.
-            let header = unsafe { self.header(place) };
-            next = header.next_spare.load(order::PLAIN);
-            // SAFETY: as above.
-            let room = unsafe { self.units(place) } - HEADER_UNITS;
+            let info = unsafe { self.info(place) };
+            next = info.next_spare.load(order::PLAIN);
+            let room = info.units.load(order::PLAIN) - START;
             if found.is_none() && room as usize >= least {
                 found = Some(place);
             } else {
@@ -317,14 +332,20 @@ impl<Al: Allocator> Directory<Al> {
             self.put_spare(Place(index as u32));
         }
     }
+}
 
-    /// # Safety
-    ///
-    /// `chunk` was allocated for `size` bytes by [`take`](Self::take) and is not used afterwards.
-    unsafe fn give_back(&self, chunk: NonNull<u8>, size: usize) {
-        if let Some(layout) = chunk_layout(size) {
-            // SAFETY: the same layout as when it was allocated.
-            unsafe { self.allocator.deallocate(chunk, layout) };
+/// A chunk that has no place yet: given back unless it gets one, also when something panics.
+struct Fresh<'a, Al: Allocator> {
+    allocator: &'a Al,
+    chunk: NonNull<u8>,
+    units: u32,
+}
+
+impl<Al: Allocator> Drop for Fresh<'_, Al> {
+    fn drop(&mut self) {
+        if let Some(layout) = chunk_layout(self.units) {
+            // SAFETY: allocated with this layout, and nobody has seen it.
+            unsafe { self.allocator.deallocate(self.chunk, layout) };
         }
     }
 }
@@ -334,11 +355,11 @@ impl<Al: Allocator> Drop for Directory<Al> {
         for index in 0..self.taken.load(order::CHUNK_READ) {
             let place = Place(index as u32);
             // SAFETY: below `taken` every place is taken, and we have the directory exclusively.
-            let size = unsafe { self.header(place) }.size;
+            let units = unsafe { self.info(place) }.units.load(order::PLAIN);
             // SAFETY: as above.
             let chunk = unsafe { self.chunk(place) };
-            // SAFETY: allocated with this size, and nothing refers to it any more.
-            unsafe { self.give_back(chunk, size) };
+            // Nothing refers to it any more.
+            drop(Fresh { allocator: &self.allocator, chunk, units });
         }
         if let Some(table) = NonNull::new(self.root.load(order::CHUNK_READ)) {
             // SAFETY: allocated with this layout in `far`.
@@ -348,11 +369,12 @@ impl<Al: Allocator> Drop for Directory<Al> {
 }
 
 /// Large chunks are aligned to huge pages, so that an allocator can ask the system for them.
-fn chunk_layout(size: usize) -> Option<Layout> {
+fn chunk_layout(units: u32) -> Option<Layout> {
+    let size = (units as usize).checked_mul(UNIT)?;
     let align = if size >= HUGE_PAGE { HUGE_PAGE } else { CHUNK_ALIGN };
     Layout::from_size_align(size, align).ok()
 }
 
 fn far_layout() -> Layout {
-    Layout::new::<[AtomicPtr<u8>; PLACES]>()
+    Layout::new::<[Slot; PLACES]>()
 }

@@ -90,6 +90,11 @@ unsafe impl Arena for FixedArena<'_> {
         unsafe { self.base.add(handle.0 as usize * UNIT) }
     }
 
+    fn contains(&self, handle: Handle, size: usize) -> bool {
+        let end = units(size).and_then(|units| handle.0.checked_add(units));
+        handle.0 >= START && end.is_some_and(|end| end <= self.units)
+    }
+
     fn used(&self) -> usize {
         (self.shard.bump.next.load(order::PLAIN) - START) as usize * UNIT
     }

@@ -136,6 +136,13 @@ pub unsafe trait Arena {
     /// `handle` is live.
     unsafe fn resolve(&self, handle: Handle) -> NonNull<u8>;
 
+    /// Whether `size` bytes from a handle on, of whatever origin, lie in the arena's memory; for checks of memory that may
+    /// have been damaged. An arena that says yes to everything is only as safe as its memory.
+    fn contains(&self, handle: Handle, size: usize) -> bool {
+        let _ = (handle, size);
+        true
+    }
+
     /// Bytes handed out, alignment included.
     fn used(&self) -> usize;
 

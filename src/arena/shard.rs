@@ -35,7 +35,7 @@ impl Shard {
         }
         self.figures.min_seq.store(u64::MAX, order::PLAIN);
         self.figures.max_seq.store(0, order::PLAIN);
-        self.figures.grant(0, 0);
+        self.figures.reclaim();
     }
 }
 
@@ -213,10 +213,21 @@ impl Figures {
         spend(&self.byte_credit, bytes) && spend(&self.entry_credit, entries)
     }
 
-    /// Sets the credit. Racing grants replace one another; each is small enough on its own.
+    /// Adds to the credit.
     pub(crate) fn grant(&self, bytes: usize, entries: usize) {
-        self.byte_credit.store(bytes, order::PLAIN);
-        self.entry_credit.store(entries, order::PLAIN);
+        self.byte_credit.fetch_add(bytes, order::PLAIN);
+        self.entry_credit.fetch_add(entries, order::PLAIN);
+    }
+
+    /// The credit that is not spent.
+    pub(crate) fn credit(&self) -> (usize, usize) {
+        (self.byte_credit.load(order::PLAIN), self.entry_credit.load(order::PLAIN))
+    }
+
+    /// Takes back what is not spent.
+    pub(crate) fn reclaim(&self) {
+        self.byte_credit.store(0, order::PLAIN);
+        self.entry_credit.store(0, order::PLAIN);
     }
 }
 

@@ -4,7 +4,6 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use allocator_api2::alloc::{Allocator, Global};
-use allocator_api2::boxed::Box;
 use allocator_api2::vec::Vec;
 
 use super::chunk::{Region, used};
@@ -34,7 +33,7 @@ pub struct ShardedArena<Sel = DefaultSelector, Al: Allocator = Global> {
     directory: Directory<Al>,
     sizes: ChunkSizes,
     selector: Sel,
-    shards: Box<[Shard], Al>,
+    shards: Vec<Shard, Al>,
     /// Stands in when there is no memory for `shards`.
     only: Shard,
 }
@@ -54,8 +53,7 @@ impl<Sel, Al: Allocator + Clone> ShardedArena<Sel, Al> {
         if shards > 1 && list.try_reserve_exact(shards).is_ok() {
             list.resize_with(shards, Shard::new);
         }
-        let shards = list.into_boxed_slice();
-        Self { directory: Directory::new(allocator), sizes, selector, shards, only: Shard::new() }
+        Self { directory: Directory::new(allocator), sizes, selector, shards: list, only: Shard::new() }
     }
 
     /// The allocator.
@@ -65,10 +63,15 @@ impl<Sel, Al: Allocator + Clone> ShardedArena<Sel, Al> {
 
     #[inline(always)]
     fn region(&self, shard: usize) -> Region<'_, Al> {
-        let bump = match self.shards.len() {
-            0 => &self.only.bump,
-            shards => &self.shards[shard % shards].bump,
+        let shard = match self.shards.get(shard) {
+            Some(shard) => shard,
+            None => shard.checked_rem(self.shards.len()).map_or(&self.only, |shard| &self.shards[shard]),
         };
+        self.region_of(&shard.bump)
+    }
+
+    #[inline(always)]
+    fn region_of<'a>(&'a self, bump: &'a Bump) -> Region<'a, Al> {
         Region { directory: &self.directory, sizes: self.sizes, bump }
     }
 
@@ -92,7 +95,10 @@ unsafe impl<Sel: ShardSelector + Clone, Al: Allocator + Clone> Arena for Sharded
 
     #[inline(always)]
     fn allocate(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
-        self.region(shard).allocate(size, align)
+        // When there is no more memory, another region may have some left.
+        self.region(shard)
+            .allocate(size, align)
+            .or_else(|error| self.bumps().find_map(|bump| self.region_of(bump).squeeze(size, align)).ok_or(error))
     }
 
     #[inline]
@@ -104,6 +110,10 @@ unsafe impl<Sel: ShardSelector + Clone, Al: Allocator + Clone> Arena for Sharded
     unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
         // SAFETY: a live handle came from this directory, and its user learned of it through acquiring loads.
         unsafe { self.directory.resolve(handle) }
+    }
+
+    fn contains(&self, handle: Handle, size: usize) -> bool {
+        self.directory.contains(handle, size)
     }
 
     fn used(&self) -> usize {

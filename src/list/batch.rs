@@ -8,7 +8,8 @@
 //! 1. Memory for the record and for every version is taken first; if it runs out nothing has been linked.
 //! 2. Versions are linked with the record's handle for a number. While the record is linking they are invisible.
 //! 3. The record goes pending; from here on whoever meets one of the versions stamps the record.
-//! 4. Each version's link is closed and its effect counted; the number is copied into the version.
+//! 4. Each version's link is closed and its effect counted; the record is stamped, if nobody has done that, and its number
+//!    copied into the versions.
 //!
 //! *Told both ways.* A snapshot S and a batch: if the batch read the clock before S moved it, all its versions were linked
 //! before, and the record pending, so every look of S finds a number of at most S: all of it. If it read it after, the
@@ -26,7 +27,8 @@ use crate::sync::{self, AtomicBool, AtomicU64, Witness, order};
 
 use super::lane::Trail;
 use super::node::{
-    Kind, NodeRef, Origin, Ref, VERSION_ALIGN, Version, node_size, version_size, write_node, write_version,
+    Kind, Node, NodeRef, Origin, Ref, VERSION_ALIGN, Version, VersionRef, node_size, version_size, write_node,
+    write_version,
 };
 use super::search::Found;
 use super::version::{Above, Chain, PENDING, SeqWord};
@@ -191,10 +193,14 @@ where
         }
         commit.word.store(PENDING, order::COMMIT);
         drop(give_up);
+        // Counted before the clock is asked, which may panic.
+        for index in 0..count {
+            effect(self.count_one(&ledger, index));
+        }
         sync::link_then_clock(S::ORDERED);
         let seq = self.stamp_commit(commit);
-        for index in (0..count).rev() {
-            effect(self.count_one(&ledger, index, seq));
+        for index in 0..count {
+            self.copy_number(&ledger, index, seq);
         }
         drop(guard);
         Ok(seq)
@@ -308,7 +314,7 @@ where
     }
 
     /// Puts a batch's version on top of a chain, and raises the batch's floor to what it covers.
-    fn link_on_top(&self, node: Ref<super::node::Node>, new: Ref<Version>, record: Ref<Commit>) {
+    fn link_on_top(&self, node: Ref<Node>, new: Ref<Version>, record: Ref<Commit>) {
         let commit = self.commit(record);
         // SAFETY: reserved for this version.
         let at = unsafe { self.at(new.handle()) };
@@ -328,25 +334,29 @@ where
         }
     }
 
-    /// Closes the link behind a batch's version, so that what it covers is settled, and says what it has changed.
-    fn count_one(&self, ledger: &Ledger, index: usize, seq: SeqNo) -> Effect {
+    /// The node and version that a write of a batch has become.
+    fn linked(&self, ledger: &Ledger, index: usize) -> Option<(NodeRef<'_>, VersionRef<'_>)> {
         let slot = self.slot(ledger.slots, index);
         // SAFETY: set by `link_one`.
-        let node: Option<Ref<super::node::Node>> = unsafe { Ref::from_raw(slot.node) };
+        let node: Ref<Node> = unsafe { Ref::from_raw(slot.node) }?;
         // SAFETY: set by `link_one`.
         let version: Option<Ref<Version>> = unsafe { Ref::from_raw(slot.handle) };
-        let Some(node) = node else { return Effect::default() };
         let node = self.node(node);
+        Some((node, version.map_or_else(|| node.first_version(), |version| self.version(version).0)))
+    }
+
+    /// Closes the link behind a batch's version, so that what it covers is settled, and says what it has changed.
+    fn count_one(&self, ledger: &Ledger, index: usize) -> Effect {
+        let Some((node, own)) = self.linked(ledger, index) else { return Effect::default() };
         loop {
             let mut chain = Chain::new(self, node);
-            let Some(own) = self.walk_to(&mut chain, node, version) else { return Effect::default() };
+            while chain.next_raw().is_some_and(|passed| !core::ptr::eq(passed.seq, own.seq)) {}
             let spot = chain.spot();
             if !spot.word().is_closed() && !spot.close() {
                 continue;
             }
-            let covered = chain.next_visible(&mut Above::Stamped(seq)).map(|(version, _)| version);
-            // Only now: a number of its own says that the version is counted.
-            own.seq.store(seq.0, order::STAMP_STORE);
+            // What is pending is visible, whatever its number will be.
+            let covered = core::iter::from_fn(|| chain.next_raw()).find(|version| !self.is_dead(*version));
             return Effect {
                 before: covered.map(seen_state),
                 after: seen_state(own),
@@ -356,22 +366,18 @@ where
         }
     }
 
-    /// Walks until `version` (none: the node's first) has been passed.
-    fn walk_to<'a>(
-        &'a self,
-        chain: &mut Chain<'a, K, C, A, S, H>,
-        node: NodeRef<'a>,
-        version: Option<Ref<Version>>,
-    ) -> Option<super::node::VersionRef<'a>> {
-        let word = match version {
-            None => node.first_version().seq,
-            Some(version) => self.version(version).0.seq,
-        };
-        loop {
-            let passed = chain.next_raw()?;
-            if core::ptr::eq(passed.seq, word) {
-                return Some(passed);
-            }
+    /// Whether a version belongs to a batch that was given up.
+    fn is_dead(&self, version: VersionRef<'_>) -> bool {
+        let SeqWord::Batch(record) = SeqWord::load(version.seq) else { return false };
+        // SAFETY: a batch word holds the handle of its record, written before the version was published.
+        let record: Option<Ref<Commit>> = unsafe { Ref::from_raw(record.0) };
+        record.is_none_or(|record| self.commit(record).state() == State::Dead)
+    }
+
+    /// Gives a batch's version its number in place of the record.
+    fn copy_number(&self, ledger: &Ledger, index: usize, seq: SeqNo) {
+        if let Some((_, own)) = self.linked(ledger, index) {
+            own.seq.store(seq.0, order::STAMP_STORE);
         }
     }
 }

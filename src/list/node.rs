@@ -256,18 +256,18 @@ fn version_is_short(value_len: usize) -> bool {
     value_len < 1 << (u32::BITS - VERSION_SHIFT)
 }
 
-/// Bytes that a node of these lengths needs. Lengths are at most the maxima, so that this cannot overflow.
+/// Bytes that a node of these lengths needs.
 #[inline(always)]
 pub(super) fn node_size(key_len: usize, value_len: usize) -> usize {
     let lengths = if node_is_short(key_len, value_len) { 0 } else { 2 * LENGTH };
-    (NODE_TAIL + lengths + key_len + value_len).max(size_of::<Node>())
+    (NODE_TAIL + lengths).saturating_add(key_len).saturating_add(value_len).max(size_of::<Node>())
 }
 
 /// Bytes that a further version needs.
 #[inline(always)]
 pub(super) fn version_size(value_len: usize) -> usize {
     let length = if version_is_short(value_len) { 0 } else { LENGTH };
-    (VERSION_TAIL + length + value_len).max(size_of::<Version>())
+    (VERSION_TAIL + length).saturating_add(value_len).max(size_of::<Version>())
 }
 
 /// Writes a node to fresh memory.
@@ -419,6 +419,12 @@ impl<'a> NodeRef<'a> {
         VersionRef { seq: &header.seq, meta: header.meta, value: NonNull::slice_from_raw_parts(value, value_len) }
     }
 
+    /// Bytes of the whole node, as its lengths say.
+    pub(super) fn size(self) -> usize {
+        let (_, key_len, value_len) = self.parts();
+        node_size(key_len, value_len)
+    }
+
     /// The node's bytes, for prefetching and for checks.
     #[inline(always)]
     pub(super) fn address(self) -> NonNull<u8> {
@@ -457,6 +463,11 @@ impl<'a> VersionRef<'a> {
             NonNull::slice_from_raw_parts(unsafe { tail.add(LENGTH) }, len as usize)
         };
         (Self { seq: &header.seq, meta: header.meta, value }, header)
+    }
+
+    /// Bytes of a further version as a whole, as its length says.
+    pub(super) fn size(self) -> usize {
+        version_size(self.value.len())
     }
 
     #[inline(always)]

@@ -88,9 +88,11 @@ where
         self.next_link(Some(at.0)).follow().map(Position)
     }
 
-    /// The position before another: one search.
+    /// The position before another: one search. With an order that is none there may be no way back; then there is no answer,
+    /// rather than one that leads in circles.
     pub(crate) fn previous_position(&self, at: Position) -> Option<Position> {
-        self.find_before(self.key(at.0)).map(Position)
+        let gap = self.find_before(self.key(at.0));
+        gap.pred.filter(|_| gap.succ == Some(at.0)).map(Position)
     }
 
     /// The first position that is not before a bound.
@@ -110,7 +112,7 @@ where
     pub(crate) fn last_to(&self, bound: Bound<&K>) -> Option<Position> {
         match bound {
             Bound::Unbounded => self.last_position(),
-            Bound::Excluded(key) => self.find_before(key).map(Position),
+            Bound::Excluded(key) => self.find_before(key).pred.map(Position),
             Bound::Included(key) => match self.find(key, &mut ()) {
                 Found::Node(node) => Some(Position(node)),
                 Found::Gap(gap) => gap.pred.map(Position),

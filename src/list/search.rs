@@ -47,12 +47,12 @@ where
         self.search(key, Goal::At, recorder)
     }
 
-    /// The last node before a key.
-    pub(super) fn find_before(&self, key: &K) -> Option<Ref<Node>> {
+    /// The gap before the first node whose key is not less.
+    pub(super) fn find_before(&self, key: &K) -> Gap {
         match self.search(key, Goal::Before, &mut ()) {
-            Found::Gap(gap) => gap.pred,
+            Found::Gap(gap) => gap,
             // Not with this goal.
-            Found::Node(node) => Some(node),
+            Found::Node(node) => Gap { pred: Some(node), succ: None, steps: 0 },
         }
     }
 

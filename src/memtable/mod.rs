@@ -364,26 +364,43 @@ where
     /// The live value of a key, inserted if there is none (a tombstone counts as none and is written over), and whether
     /// it was inserted. Of many racing callers exactly one gets `true`, and all get the same value.
     ///
+    /// If there is none and none can be written (sealed, no memory, a threshold), an empty value and `false`; see
+    /// [`try_get_or_insert`](Self::try_get_or_insert), which tells that apart.
+    ///
     /// ```
     /// let table = memskip::Memtable::new();
-    /// assert_eq!(table.get_or_insert(b"k", b"v")?, (&b"v"[..], true));
-    /// assert_eq!(table.get_or_insert(b"k", b"w")?, (&b"v"[..], false));
-    /// # Ok::<(), memskip::InsertError>(())
+    /// assert_eq!(table.get_or_insert(b"k", b"v"), (&b"v"[..], true));
+    /// assert_eq!(table.get_or_insert(b"k", b"w"), (&b"v"[..], false));
     /// ```
-    pub fn get_or_insert(&self, key: &K, value: &[u8]) -> Result<(&[u8], bool), InsertError> {
+    pub fn get_or_insert(&self, key: &K, value: &[u8]) -> (&[u8], bool) {
+        self.try_get_or_insert(key, value).unwrap_or((&[], false))
+    }
+
+    /// The same, saying why there is no value and none was written.
+    ///
+    /// ```
+    /// use memskip::{InsertError, Memtable};
+    ///
+    /// let table = Memtable::new();
+    /// table.try_get_or_insert(b"k", b"v")?;
+    /// table.freeze();
+    /// assert_eq!(table.try_get_or_insert(b"k", b"w"), Ok((&b"v"[..], false)));
+    /// assert_eq!(table.try_get_or_insert(b"l", b"w"), Err(InsertError::Sealed));
+    /// # Ok::<(), InsertError>(())
+    /// ```
+    pub fn try_get_or_insert(&self, key: &K, value: &[u8]) -> Result<(&[u8], bool), InsertError> {
         let write = Write { key, value, kind: Kind::VALUE, rule: Rule::UnlessLive };
-        match self.write(&write, Admit::WithinThresholds) {
-            Ok(written) => Ok((written.value, true)),
-            Err(Refusal::Present(value)) => {
-                self.count_failure();
-                Ok((value, false))
-            }
-            Err(Refusal::Error(error)) => {
-                self.count_failure();
-                // What cannot be written may still be read.
-                self.table.get_live(key).map(|value| (value, false)).ok_or(error)
-            }
-            Err(Refusal::Absent) => Err(InsertError::DuplicateKey),
+        let refusal = match self.write(&write, Admit::WithinThresholds) {
+            Ok(written) => return Ok((written.value, true)),
+            Err(refusal) => refusal,
+        };
+        self.count_failure();
+        match refusal {
+            Refusal::Present(value) => Ok((value, false)),
+            // What cannot be written may still be read.
+            Refusal::Error(error) => self.table.get_live(key).map(|value| (value, false)).ok_or(error),
+            // Not with this rule.
+            Refusal::Absent => Err(InsertError::DuplicateKey),
         }
     }
 

@@ -360,8 +360,7 @@ where
             return Ok(());
         }
         let sums = (self.memory_usage(), self.totals().versions);
-        let shards = self.list.arena().shards().len();
-        let admitted = self.limits.admit(shard, (bytes, entries), sums, shards);
+        let admitted = self.limits.admit(shard, self.list.arena().shards(), (bytes, entries), sums);
         admitted.then_some(()).ok_or(InsertError::ThresholdReached)
     }
 }

@@ -1,8 +1,9 @@
 //! Thresholds: how much a table may hold, and when it is close to that.
 //!
-//! A write must not sum up all shards. So each shard has a credit, a part of what was left when it last looked, and looks
-//! again when that is used up. All credits together never exceed half of what was left, so that the bound holds; near the
-//! bound credits are too small to matter and every write looks.
+//! A write must not sum up all shards. So a shard may have a credit, a part of what is left, and looks at the sums again
+//! when that is used up. Credits that are not spent count as used when another is granted, so that together with what is
+//! stored they never exceed the threshold; when nothing else is left they are taken back. Close to a threshold credits
+//! are too small to matter, and every write looks.
 
 use crate::arena::{Shard, UNIT};
 
@@ -60,25 +61,36 @@ impl Limits {
         self.max_memory_bytes != 0 || self.max_entries != 0
     }
 
-    /// Whether a write of `bytes` (of key and value) in `entries` versions fits, and what credit the shard gets if so.
-    /// `used` and `stored` are the table's sums, `shards` their number.
+    /// Whether a write of `bytes` (of key and value) in `entries` versions fits, when `used` bytes and `stored` versions are
+    /// there; grants the shard a credit if much is left.
     pub(super) fn admit(
         &self,
         shard: &Shard,
+        shards: &[Shard],
         (bytes, entries): (usize, usize),
         (used, stored): (usize, usize),
-        shards: usize,
     ) -> bool {
+        let bytes = bytes.saturating_add(OVERHEAD.saturating_mul(entries));
         let left = |limit: usize, sum: usize, cost: usize| match limit {
             0 => Some(usize::MAX),
             limit => limit.checked_sub(sum)?.checked_sub(cost),
         };
-        let bytes = bytes.saturating_add(OVERHEAD * entries);
-        let left_bytes = left(self.max_memory_bytes, used, bytes);
-        let left_entries = left(self.max_entries, stored, entries);
-        let (Some(left_bytes), Some(left_entries)) = (left_bytes, left_entries) else { return false };
-        shard.figures.grant(left_bytes / (2 * shards), left_entries / (2 * shards));
-        true
+        let unspent = shards.iter().map(|shard| shard.figures.credit());
+        let unspent = unspent.fold((0usize, 0usize), |(bytes, entries), credit| {
+            (bytes.saturating_add(credit.0), entries.saturating_add(credit.1))
+        });
+        let left_bytes = left(self.max_memory_bytes, used.saturating_add(unspent.0), bytes);
+        let left_entries = left(self.max_entries, stored.saturating_add(unspent.1), entries);
+        if let (Some(left_bytes), Some(left_entries)) = (left_bytes, left_entries) {
+            let parts = 2 * shards.len();
+            // Never so much that sums could overflow where there is no threshold.
+            let part = |left: usize| (left / parts).min(usize::MAX >> 16);
+            shard.figures.grant(part(left_bytes), part(left_entries));
+            return true;
+        }
+        // What others have not spent is all that is left.
+        shards.iter().for_each(|shard| shard.figures.reclaim());
+        left(self.max_memory_bytes, used, bytes).is_some() && left(self.max_entries, stored, entries).is_some()
     }
 
     /// Whether the shard's credit covers the write.
