@@ -7,7 +7,7 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 use crate::entry::Entry;
-use crate::list::{Key, List, Position, View};
+use crate::list::{Key, List, Position, Scout, View};
 
 /// Where a cursor stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Cursor<'a, K: ?Sized, C, A, S, const H: usize> {
     list: &'a List<K, C, A, S, H>,
     view: View,
     place: Place,
+    /// What it knows of what lies ahead, forward and back.
+    scouts: [Scout; 2],
 }
 
 impl<'a, K, C, A, S, const H: usize> Cursor<'a, K, C, A, S, H>
@@ -60,19 +62,21 @@ where
     S: SeqClock,
 {
     pub(crate) fn new(list: &'a List<K, C, A, S, H>, view: View) -> Self {
-        let mut cursor = Self { list, view, place: Place::Start };
+        let mut cursor = Self { list, view, place: Place::Start, scouts: [Scout::new(); 2] };
         cursor.seek_to_first();
         cursor
     }
 
     /// A cursor that stands where another one stood.
-    pub(crate) fn resume(list: &'a List<K, C, A, S, H>, view: View, place: Place) -> Self {
-        Self { list, view, place }
+    #[cfg(feature = "alloc")]
+    pub(crate) fn resume(list: &'a List<K, C, A, S, H>, view: View, place: Place, scouts: [Scout; 2]) -> Self {
+        Self { list, view, place, scouts }
     }
 
-    /// Where it stands.
-    pub(crate) fn place(&self) -> Place {
-        self.place
+    /// Where it stands, and what it knows.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn place(&self) -> (Place, [Scout; 2]) {
+        (self.place, self.scouts)
     }
 
     /// The entry the cursor stands before; none at the end, and before the beginning.
@@ -91,7 +95,7 @@ where
             Place::End => None,
         };
         let found = self.visible_from(at);
-        self.place = Place::before(found.and_then(|(at, _)| self.list.next_position(at)));
+        self.place = Place::before(found.and_then(|(at, _)| self.list.next_position(at, &mut self.scouts[0])));
         // Stands before a visible one again, so that `entry` can tell.
         if let Place::Before(at) = self.place {
             self.place = Place::before(self.visible_from(Some(at)).map(|(at, _)| at));
@@ -103,7 +107,7 @@ where
     pub fn prev_entry(&mut self) -> Option<Entry<'a, K>> {
         let at = match self.place {
             Place::Start => None,
-            Place::Before(at) => self.list.previous_position(at),
+            Place::Before(at) => self.list.previous_position(at, &mut self.scouts[1]),
             Place::End => self.list.last_position(),
         };
         let (at, entry) = self.visible_back_from(at)?;
@@ -113,7 +117,10 @@ where
 
     /// Goes before the first entry whose key is not less; `false`, and to the end, if there is none.
     pub fn seek(&mut self, key: &K) -> bool {
-        let found = self.visible_from(self.list.first_from(Bound::Included(key)));
+        let found = {
+            let first = self.list.first_from(Bound::Included(key), &mut self.scouts[0]);
+            self.visible_from(first)
+        };
         self.place = Place::before(found.map(|(at, _)| at));
         found.is_some()
     }
@@ -145,24 +152,24 @@ where
     }
 
     /// The first visible entry from a position on.
-    fn visible_from(&self, mut at: Option<Position>) -> Option<(Position, Entry<'a, K>)> {
+    fn visible_from(&mut self, mut at: Option<Position>) -> Option<(Position, Entry<'a, K>)> {
         loop {
             let position = at?;
             if let Some(entry) = self.entry_at(position) {
                 return Some((position, entry));
             }
-            at = self.list.next_position(position);
+            at = self.list.next_position(position, &mut self.scouts[0]);
         }
     }
 
     /// The first visible entry from a position back.
-    fn visible_back_from(&self, mut at: Option<Position>) -> Option<(Position, Entry<'a, K>)> {
+    fn visible_back_from(&mut self, mut at: Option<Position>) -> Option<(Position, Entry<'a, K>)> {
         loop {
             let position = at?;
             if let Some(entry) = self.entry_at(position) {
                 return Some((position, entry));
             }
-            at = self.list.previous_position(position);
+            at = self.list.previous_position(position, &mut self.scouts[1]);
         }
     }
 }
@@ -183,7 +190,7 @@ where
 
 impl<K: ?Sized, C, A, S, const H: usize> Clone for Cursor<'_, K, C, A, S, H> {
     fn clone(&self) -> Self {
-        Self { list: self.list, view: self.view, place: self.place }
+        Self { list: self.list, view: self.view, place: self.place, scouts: self.scouts }
     }
 }
 

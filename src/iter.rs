@@ -12,7 +12,7 @@ use crate::arena::Arena;
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::entry::Entry;
-use crate::list::{Key, List, Position, View};
+use crate::list::{Key, List, Position, Scout, View};
 
 /// The positions within bounds that are not given out yet.
 struct Walk<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
@@ -20,12 +20,27 @@ struct Walk<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
     bounds: (Bound<&'k K>, Bound<&'k K>),
     front: Option<Position>,
     back: Option<Position>,
+    /// What each end knows of what lies ahead of it.
+    scouts: [Scout; 2],
     done: bool,
 }
 
 impl<K: ?Sized, C, A, S, const H: usize> Clone for Walk<'_, '_, K, C, A, S, H> {
     fn clone(&self) -> Self {
-        Self { list: self.list, bounds: self.bounds, front: self.front, back: self.back, done: self.done }
+        Self {
+            list: self.list,
+            bounds: self.bounds,
+            front: self.front,
+            back: self.back,
+            scouts: self.scouts,
+            done: self.done,
+        }
+    }
+}
+
+impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Walk<'a, 'k, K, C, A, S, H> {
+    fn new(list: &'a List<K, C, A, S, H>, bounds: (Bound<&'k K>, Bound<&'k K>)) -> Self {
+        Self { list, bounds, front: None, back: None, scouts: [Scout::new(); 2], done: false }
     }
 }
 
@@ -42,8 +57,8 @@ where
             return None;
         }
         let next = match self.front {
-            None => self.list.first_from(self.bounds.0),
-            Some(front) => self.list.next_position(front),
+            None => self.list.first_from(self.bounds.0, &mut self.scouts[0]),
+            Some(front) => self.list.next_position(front, &mut self.scouts[0]),
         };
         let met = next == self.back;
         let next = next.filter(|next| !met && self.list.is_within_end(*next, self.bounds.1));
@@ -58,7 +73,7 @@ where
         }
         let next = match self.back {
             None => self.list.last_to(self.bounds.1),
-            Some(back) => self.list.previous_position(back),
+            Some(back) => self.list.previous_position(back, &mut self.scouts[1]),
         };
         let met = next == self.front;
         let next = next.filter(|next| !met && self.list.is_within_start(*next, self.bounds.0));
@@ -93,7 +108,7 @@ pub type Iter<'a, K, C, A, S, const H: usize> = Range<'a, 'a, K, C, A, S, H>;
 
 impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Range<'a, 'k, K, C, A, S, H> {
     pub(crate) fn new(list: &'a List<K, C, A, S, H>, bounds: (Bound<&'k K>, Bound<&'k K>), view: View) -> Self {
-        Self { walk: Walk { list, bounds, front: None, back: None, done: false }, view }
+        Self { walk: Walk::new(list, bounds), view }
     }
 }
 
@@ -193,7 +208,7 @@ pub struct Versions<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
 
 impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Versions<'a, 'k, K, C, A, S, H> {
     pub(crate) fn new(list: &'a List<K, C, A, S, H>, bounds: (Bound<&'k K>, Bound<&'k K>)) -> Self {
-        Self { walk: Walk { list, bounds, front: None, back: None, done: false }, front: None, back: None }
+        Self { walk: Walk::new(list, bounds), front: None, back: None }
     }
 }
 
@@ -278,12 +293,13 @@ impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Range<'a, 'k, K, C, A, S, H> {
         bounds: (Bound<&'k K>, Bound<&'k K>),
         view: View,
         (front, back): (Option<Position>, Option<Position>),
+        scouts: [Scout; 2],
     ) -> Self {
-        Self { walk: Walk { list, bounds, front, back, done: false }, view }
+        Self { walk: Walk { front, back, scouts, ..Walk::new(list, bounds) }, view }
     }
 
-    /// Where it stands.
-    pub(crate) fn ends(&self) -> (Option<Position>, Option<Position>) {
-        (self.walk.front, self.walk.back)
+    /// Where it stands, and what its ends know.
+    pub(crate) fn ends(&self) -> (Option<Position>, Option<Position>, [Scout; 2]) {
+        (self.walk.front, self.walk.back, self.walk.scouts)
     }
 }

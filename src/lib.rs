@@ -16,7 +16,7 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(any(feature = "std", test))]
+#[cfg(any(feature = "std", test, loom))]
 extern crate std;
 
 // The floors, bottom up: each uses only what stands above it here.
@@ -38,6 +38,13 @@ mod snapshot;
 
 mod memtable;
 
+#[cfg(feature = "std")]
+mod manager;
+#[cfg(feature = "std")]
+mod gauge;
+#[cfg(feature = "std")]
+mod monitor;
+
 pub mod design;
 
 #[cfg(feature = "std")]
@@ -58,6 +65,16 @@ pub use memtable::{
 };
 #[cfg(feature = "alloc")]
 pub use memtable::{Growing, OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot, WriteBatch};
+#[cfg(feature = "std")]
+pub use manager::{
+    ConfigError, Flush, FlushJob, FoundEntry, FrozenManagedTable, ManagedTable, ManagerConfig, ManagerEntry, ManagerRange,
+    ManagerSnapshot, ManagerStats, MemtableManager, OwnedManagerRange, TableId, TableStage, TableStats, Tagged, Tags,
+    UnknownFlush, WriteError,
+};
+#[cfg(feature = "std")]
+pub use gauge::{Gauge, MemoryBudget};
+#[cfg(feature = "std")]
+pub use monitor::{MonitorLimits, PressureEvent, ThresholdMonitor};
 pub use snapshot::Snapshot;
 
 /// The global allocator, as `allocator-api2` has it.

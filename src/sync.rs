@@ -1,85 +1,125 @@
-//! Atomics, from `portable-atomic` (which is `core` where the target has them) or from loom; the only file that
-//! knows `cfg(loom)`, and the only place where memory orderings are chosen.
+//! Atomics, from `portable-atomic` (which is `core` where the target has them), from loom or from shuttle; with its
+//! folder the only file that knows `cfg(loom)` and `cfg(shuttle)`, and the only place where memory orderings are chosen.
 //!
-//! Every ordering has a name in [`order`], and each name says who its partner is. `--cfg memskip_weaken="NAME"`
-//! (under loom only) weakens one of them to `Relaxed`; the models must then fail.
+//! Every ordering has a name in [`order`], and each name says who its partner is. One of them can be weakened, so that
+//! it shows that checkers see it: under loom by the environment, `MEMSKIP_WEAKEN=NAME` (`tests/loom.rs` does so for
+//! every one), elsewhere by `--cfg memskip_weaken="NAME"`.
+
+#[cfg(loom)]
+mod modelled;
 
 #[cfg(all(loom, feature = "alloc"))]
-pub(crate) use loom::sync::atomic::AtomicPtr;
+pub(crate) use modelled::AtomicPtr;
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
-#[cfg(all(not(loom), feature = "alloc"))]
+pub(crate) use modelled::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Order, fence};
+#[cfg(all(not(any(loom, shuttle)), feature = "alloc"))]
 pub(crate) use portable_atomic::AtomicPtr;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use portable_atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
+#[cfg(all(shuttle, feature = "alloc"))]
+pub(crate) use shuttle::sync::atomic::AtomicPtr;
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
 
-pub(crate) use core::sync::atomic::Ordering;
+use core::sync::atomic::Ordering;
+
+/// An ordering; under loom one that can be weakened at run time, so that one build serves all.
+#[cfg(not(loom))]
+type Order = Ordering;
+
+/// `ordering!("name", ordering, weakened)`.
+macro_rules! ordering {
+    ($name:literal, $ordering:expr, $weakened:expr) => {{
+        #[cfg(loom)]
+        let order = super::Order::new($name, $ordering, $weakened);
+        #[cfg(not(loom))]
+        let order = if cfg!(memskip_weaken = $name) { $weakened } else { $ordering };
+        order
+    }};
+}
+
+/// Whether the store-load barriers are taken out.
+fn without_store_load() -> bool {
+    #[cfg(loom)]
+    return modelled::is_weakened("store_load");
+    #[cfg(not(loom))]
+    return cfg!(memskip_weaken = "store_load");
+}
 
 /// The orderings of the crate, by what they are for.
 pub(crate) mod order {
-    use super::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
+    use super::Order;
+    use super::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
     /// Words nobody derives another access from: counters, advisory positions, values guarded by another word.
-    pub(crate) const PLAIN: Ordering = Relaxed;
+    pub(crate) const PLAIN: Order = ordering!("plain", Relaxed, Relaxed);
 
     /// Publishes a node or version: everything written to it before is seen by whoever loads the link with
     /// [`FOLLOW`]. Sequentially consistent because a writer that stamps by itself reads the clock right after it
     /// (see `list::version`): partner of the fence behind [`crate::clock`]'s snapshots.
-    pub(crate) const LINK: Ordering = if cfg!(memskip_weaken = "link") { Relaxed } else { SeqCst };
+    pub(crate) const LINK: Order = ordering!("link", SeqCst, Relaxed);
+
+    /// The store-load barriers below.
+    pub(crate) const BARRIER: Order = ordering!("barrier", SeqCst, SeqCst);
 
     /// Follows a link to what it publishes. Partner: [`LINK`], or [`FILE`] for lane entries.
-    pub(crate) const FOLLOW: Ordering = if cfg!(memskip_weaken = "follow") { Relaxed } else { Acquire };
+    pub(crate) const FOLLOW: Order = ordering!("follow", Acquire, Relaxed);
 
     /// Files a handle into a lane block, or publishes a block: the block's and node's contents come first.
     /// Partner: [`FOLLOW`].
-    pub(crate) const FILE: Ordering = if cfg!(memskip_weaken = "file") { Relaxed } else { Release };
+    pub(crate) const FILE: Order = ordering!("file", Release, Relaxed);
 
     /// Takes a lane block (version odd). Partner: [`BLOCK_UNLOCK`] of the writer before.
-    pub(crate) const BLOCK_LOCK: Ordering = Acquire;
+    pub(crate) const BLOCK_LOCK: Order = ordering!("block_lock", Acquire, Relaxed);
     /// Keeps the stores of a block's writer behind the odd version. Partner: [`BLOCK_CHECK`].
-    pub(crate) const BLOCK_WRITE: Ordering = if cfg!(memskip_weaken = "block_write") { Acquire } else { Release };
+    pub(crate) const BLOCK_WRITE: Order = ordering!("block_write", Release, Acquire);
     /// Gives a lane block back (version even again). Partner: [`BLOCK_READ`].
-    pub(crate) const BLOCK_UNLOCK: Ordering = if cfg!(memskip_weaken = "block_unlock") { Relaxed } else { Release };
+    pub(crate) const BLOCK_UNLOCK: Order = ordering!("block_unlock", Release, Relaxed);
     /// A reader's first look at the version. Partner: [`BLOCK_UNLOCK`].
-    pub(crate) const BLOCK_READ: Ordering = Acquire;
+    pub(crate) const BLOCK_READ: Order = ordering!("block_read", Acquire, Relaxed);
     /// The fence before a reader's second look: what it read came before. Partner: [`BLOCK_WRITE`].
-    pub(crate) const BLOCK_CHECK: Ordering = if cfg!(memskip_weaken = "block_check") { Release } else { Acquire };
+    pub(crate) const BLOCK_CHECK: Order = ordering!("block_check", Acquire, Release);
 
     /// Decides the sequence number of a pending version or batch. Partner: [`STAMP_READ`]: whoever sees the number
     /// sees everything its writer saw, the clock included, so that numbers never run backwards along a chain.
-    pub(crate) const STAMP: Ordering = if cfg!(memskip_weaken = "stamp") { Relaxed } else { AcqRel };
+    pub(crate) const STAMP: Order = ordering!("stamp", AcqRel, Relaxed);
     /// Copies a batch's number into a version. Partner: [`STAMP_READ`].
-    pub(crate) const STAMP_STORE: Ordering = Release;
+    pub(crate) const STAMP_STORE: Order = ordering!("stamp_store", Release, Relaxed);
     /// Reads a version's number. Partner: [`STAMP`].
-    pub(crate) const STAMP_READ: Ordering = Acquire;
+    pub(crate) const STAMP_READ: Order = ordering!("stamp_read", Acquire, Relaxed);
 
     /// Moves a batch from linking to linked, and is followed by a clock read. Partner: the fence behind snapshots,
     /// as for [`LINK`].
-    pub(crate) const COMMIT: Ordering = if cfg!(memskip_weaken = "commit") { Relaxed } else { SeqCst };
+    pub(crate) const COMMIT: Order = ordering!("commit", SeqCst, Relaxed);
 
     /// The clock's own word, on both sides of the store-buffering race.
-    pub(crate) const CLOCK: Ordering = if cfg!(memskip_weaken = "clock") { Relaxed } else { SeqCst };
+    pub(crate) const CLOCK: Order = ordering!("clock", SeqCst, Relaxed);
 
     /// A writer passes the gate (count up). One word holds count and seal, so the order of its modifications
     /// decides; acquiring makes a reset or an earlier freeze visible.
-    pub(crate) const GATE_ENTER: Ordering = Acquire;
+    pub(crate) const GATE_ENTER: Order = ordering!("gate_enter", Acquire, Relaxed);
     /// A writer leaves the gate. Partner: [`GATE_WAIT`]: a freeze that sees the count at zero sees the write.
-    pub(crate) const GATE_LEAVE: Ordering = if cfg!(memskip_weaken = "gate_leave") { Relaxed } else { Release };
+    pub(crate) const GATE_LEAVE: Order = ordering!("gate_leave", Release, Relaxed);
     /// A freeze closes the gate, and watches it empty. Partner: [`GATE_LEAVE`].
-    pub(crate) const GATE_WAIT: Ordering = AcqRel;
+    pub(crate) const GATE_WAIT: Order = ordering!("gate_wait", AcqRel, Relaxed);
     /// A plain look at the gate. Partner: [`GATE_LEAVE`].
-    pub(crate) const GATE_LOOK: Ordering = Acquire;
+    pub(crate) const GATE_LOOK: Order = ordering!("gate_look", Acquire, Relaxed);
 
     /// Takes a piece of a chunk, or makes a chunk current. Partner: [`CHUNK_READ`]: whoever allocates from a chunk
     /// sees its header and its place in the directory, and so does whoever is given a handle into it.
-    pub(crate) const CHUNK: Ordering = if cfg!(memskip_weaken = "chunk") { Relaxed } else { AcqRel };
+    pub(crate) const CHUNK: Order = ordering!("chunk", AcqRel, Relaxed);
     /// Reads the current chunk, a directory, or a list of spare chunks. Partner: [`CHUNK`].
-    pub(crate) const CHUNK_READ: Ordering = Acquire;
+    pub(crate) const CHUNK_READ: Order = ordering!("chunk_read", Acquire, Relaxed);
+
+    /// Takes a slab. Partner: [`SLAB_UNLOCK`].
+    pub(crate) const SLAB_LOCK: Order = ordering!("slab_lock", Acquire, Relaxed);
+    /// Gives a slab back. Partner: [`SLAB_LOCK`].
+    pub(crate) const SLAB_UNLOCK: Order = ordering!("slab_unlock", Release, Relaxed);
 
     /// Takes the lock that keeps batches apart. Partner: [`BATCH_UNLOCK`].
-    pub(crate) const BATCH_LOCK: Ordering = Acquire;
+    pub(crate) const BATCH_LOCK: Order = ordering!("batch_lock", Acquire, Relaxed);
     /// Gives it back. Partner: [`BATCH_LOCK`].
-    pub(crate) const BATCH_UNLOCK: Ordering = Release;
+    pub(crate) const BATCH_UNLOCK: Order = ordering!("batch_unlock", Release, Relaxed);
 }
 
 /// The store-load barrier between linking a version and reading the clock.
@@ -89,11 +129,11 @@ pub(crate) mod order {
 /// acquire and release only, so that under it the fence is always there.
 #[inline(always)]
 pub(crate) fn link_then_clock(clock_is_ordered: bool) {
-    if cfg!(memskip_weaken = "store_load") {
+    if without_store_load() {
         return;
     }
     if cfg!(loom) || !clock_is_ordered {
-        fence(Ordering::SeqCst);
+        fence(order::BARRIER);
     }
 }
 
@@ -101,8 +141,8 @@ pub(crate) fn link_then_clock(clock_is_ordered: bool) {
 /// helper between seeing a pending version and reading the clock on its behalf.
 #[inline]
 pub(crate) fn full_fence() {
-    if !cfg!(memskip_weaken = "store_load") {
-        fence(Ordering::SeqCst);
+    if !without_store_load() {
+        fence(order::BARRIER);
     }
 }
 
@@ -111,9 +151,11 @@ pub(crate) fn full_fence() {
 pub(crate) fn pause() {
     #[cfg(loom)]
     loom::thread::yield_now();
-    #[cfg(all(not(loom), feature = "std"))]
+    #[cfg(shuttle)]
+    shuttle::thread::yield_now();
+    #[cfg(all(not(any(loom, shuttle)), feature = "std"))]
     std::thread::yield_now();
-    #[cfg(all(not(loom), not(feature = "std")))]
+    #[cfg(all(not(any(loom, shuttle)), not(feature = "std")))]
     core::hint::spin_loop();
 }
 
@@ -122,7 +164,9 @@ pub(crate) fn pause() {
 pub(crate) fn spin() {
     #[cfg(loom)]
     loom::thread::yield_now();
-    #[cfg(not(loom))]
+    #[cfg(shuttle)]
+    shuttle::thread::yield_now();
+    #[cfg(not(any(loom, shuttle)))]
     core::hint::spin_loop();
 }
 
@@ -131,6 +175,7 @@ pub(crate) fn spin() {
 #[derive(Debug)]
 pub(crate) struct Witness(#[cfg(loom)] loom::cell::UnsafeCell<()>);
 
+#[cfg_attr(not(loom), expect(clippy::unused_self, reason = "there is nothing to write or read outside loom"))]
 impl Witness {
     #[inline(always)]
     pub(crate) fn new() -> Self {

@@ -109,7 +109,7 @@ impl<Al: Allocator> fmt::Debug for ChunkArena<Al> {
         f.debug_struct("ChunkArena")
             .field("reserved", &self.directory.reserved())
             .field("used", &used(&self.shard.bump))
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

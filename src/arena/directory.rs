@@ -165,12 +165,25 @@ impl<Al: Allocator> Directory<Al> {
             &self.near[index % NEAR]
         } else {
             // SAFETY: `root` is a table of `PLACES` slots, published after it was filled, and a place is less.
-            unsafe { &*root.add(index) }
+            unsafe { Self::slot_of(root, index) }
         };
         // The chain of the contract orders this load behind the store that filled the slot.
         let chunk = slot.chunk.load(order::PLAIN);
         // SAFETY: a slot that is taken is not null.
         unsafe { NonNull::new_unchecked(chunk) }
+    }
+
+    /// A slot of the large table.
+    ///
+    /// # Safety
+    ///
+    /// `table` is the root that was published, and `index` less than [`PLACES`].
+    #[inline(always)]
+    unsafe fn slot_of<'a>(table: *mut Slot, index: usize) -> &'a Slot {
+        // SAFETY: by the contract the table has this slot.
+        let slot = unsafe { table.add(index) };
+        // SAFETY: the table was filled before it was published, and lives as long as the directory.
+        unsafe { &*slot }
     }
 
     /// What is kept of a chunk; of the near ones always in the arena itself.
@@ -186,7 +199,7 @@ impl<Al: Allocator> Directory<Al> {
         }
         let root = self.root.load(order::CHUNK_READ);
         // SAFETY: a taken place that is not near is in the table, which has `PLACES` slots.
-        let slot = unsafe { &*root.add(index) };
+        let slot = unsafe { Self::slot_of(root, index) };
         &slot.info
     }
 
@@ -245,8 +258,11 @@ impl<Al: Allocator> Directory<Al> {
         for index in self.taken.load(order::CHUNK_READ)..PLACES {
             let slot = match self.near.get(index) {
                 Some(slot) => slot,
-                // SAFETY: the table has `PLACES` slots.
-                None => unsafe { &*self.far()?.as_ptr().add(index) },
+                None => {
+                    let table = self.far()?.as_ptr();
+                    // SAFETY: the table has `PLACES` slots, published after it was filled.
+                    unsafe { Self::slot_of(table, index) }
+                }
             };
             let claim = slot.chunk.compare_exchange(null_mut(), fresh.chunk.as_ptr(), order::CHUNK, order::CHUNK_READ);
             if claim.is_ok() {

@@ -110,7 +110,10 @@ unsafe impl Arena for FixedArena<'_> {
 
 impl fmt::Debug for FixedArena<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FixedArena").field("reserved", &self.reserved()).field("used", &self.used()).finish()
+        f.debug_struct("FixedArena")
+            .field("reserved", &self.reserved())
+            .field("used", &self.used())
+            .finish_non_exhaustive()
     }
 }
 

@@ -10,6 +10,7 @@
 mod fixed;
 mod selector;
 mod shard;
+mod slab;
 
 #[cfg(feature = "alloc")]
 mod chunk;
@@ -33,6 +34,7 @@ pub(crate) use sharded::DefaultSelector;
 pub use sharded::ShardedArena;
 
 pub(crate) use shard::Totals;
+pub(crate) use slab::carve;
 
 use core::ptr::NonNull;
 
@@ -81,7 +83,7 @@ impl Handle {
 ///
 /// 1. A live handle is not 0, is a multiple of the requested alignment in units of [`UNIT`] bytes, and the blocks of
 ///    different live handles do not overlap.
-/// 2. `resolve` of a live handle always returns the same address, aligned to the greater of [`UNIT`] and the
+/// 2. `resolve` of a live handle, or of one within its block, always returns the same address, aligned to the greater of [`UNIT`] and the
 ///    requested alignment (a power of two up to [`MAX_ALIGN`]), and derived from the provenance of memory that is
 ///    readable and writable for the whole block while the handle lives, and that nobody else touches.
 /// 3. Moving the arena value moves no block.

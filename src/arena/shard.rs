@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::slab::Slab;
 use crate::clock::SeqNo;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, order};
 
@@ -16,13 +17,14 @@ use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, order};
 pub struct Shard {
     pub(crate) gate: Gate,
     pub(super) bump: Bump,
+    pub(super) slab: Slab,
     pub(crate) figures: Figures,
 }
 
 impl Shard {
     /// A shard in which nothing has been written.
     pub fn new() -> Self {
-        Self { gate: Gate::new(), bump: Bump::new(), figures: Figures::new() }
+        Self { gate: Gate::new(), bump: Bump::new(), slab: Slab::new(), figures: Figures::new() }
     }
 
     /// Back to nothing written, nothing sealed.
@@ -30,6 +32,7 @@ impl Shard {
     /// For a caller that has the whole table exclusively.
     pub(crate) fn clear(&self) {
         self.gate.0.store(0, order::PLAIN);
+        self.slab.clear();
         for counter in self.figures.counters() {
             counter.store(0, order::PLAIN);
         }
@@ -57,12 +60,17 @@ pub(super) struct Bump {
     /// The handle of the next free unit; 0 before the first chunk.
     pub(super) next: AtomicU32,
     /// Units handed out from chunks that are full or an entry's own.
+    #[cfg(feature = "alloc")]
     pub(super) retired: AtomicUsize,
 }
 
 impl Bump {
     pub(super) fn new() -> Self {
-        Self { next: AtomicU32::new(0), retired: AtomicUsize::new(0) }
+        Self {
+            next: AtomicU32::new(0),
+            #[cfg(feature = "alloc")]
+            retired: AtomicUsize::new(0),
+        }
     }
 }
 

@@ -151,7 +151,7 @@ where
     /// The record that a batch word names.
     pub(super) fn commit(&self, record: Ref<Commit>) -> &Commit {
         // SAFETY: a reference to a record is one to a completely written record.
-        unsafe { self.at(record.handle()).cast().as_ref() }
+        unsafe { self.object(record.handle()) }
     }
 
     /// Decides a pending batch's number, here or elsewhere; returns it.
@@ -189,7 +189,7 @@ where
         let commit = self.commit(ledger.record);
         let give_up = GiveUp(commit);
         for (index, write) in writes.enumerate().take(count) {
-            self.link_one(shard, &ledger, index, write);
+            self.link_one(shard, &ledger, index, &write)?;
         }
         commit.word.store(PENDING, order::COMMIT);
         drop(give_up);
@@ -279,34 +279,53 @@ where
         unsafe { self.slot_at(slots, index).write(slot) };
     }
 
-    /// Links one write of a batch; cannot fail, since its memory is there.
-    fn link_one(&self, shard: usize, ledger: &Ledger, index: usize, write: BatchWrite<'_, K>) {
+    /// Links one write of a batch. Its memory is there, unless the comparator has changed its mind: a key that was found when
+    /// memory was reserved and is not found now needs more, and only then can this fail.
+    fn link_one(
+        &self,
+        shard: usize,
+        ledger: &Ledger,
+        index: usize,
+        write: &BatchWrite<'_, K>,
+    ) -> Result<(), InsertError> {
         debug_assert!(index < ledger.count);
-        let memory = Handle(self.slot(ledger.slots, index).handle);
-        // SAFETY: reserved for this write.
-        let at = unsafe { self.at(memory) };
+        let Slot { handle, node: size } = self.slot(ledger.slots, index);
+        let (mut memory, mut size) = (Handle(handle), size as usize);
+        let key = write.key.as_bytes();
         let version = (write.kind, Origin::Clock, SeqWord::batch(ledger.record.handle()));
         let mut trail = Trail::new();
         loop {
-            match self.find(write.key, &mut trail) {
+            let found = self.find(write.key, &mut trail);
+            let wanted = match found {
+                Found::Node(_) => version_size(write.value.len()),
+                Found::Gap(_) => node_size(key.len(), write.value.len()),
+            };
+            if wanted > size {
+                let more = Reserved::take(self, shard, wanted, VERSION_ALIGN)?;
+                (memory, size) = (more.handle(), wanted);
+                more.keep();
+            }
+            // SAFETY: reserved for this write.
+            let at = unsafe { self.at(memory) };
+            match found {
                 Found::Node(node) => {
                     // SAFETY: room for a version, aligned, and not published.
                     unsafe { write_version(at, write.value, version) };
                     // SAFETY: just written.
-                    let Some(new) = (unsafe { Ref::from_raw(memory.0) }) else { return };
+                    let new = unsafe { Ref::from_raw(memory.0) }.ok_or(InsertError::OutOfMemory)?;
                     self.link_on_top(node, new, ledger.record);
                     self.set_slot(ledger.slots, index, Slot { handle: memory.0, node: node.handle().0 });
-                    return;
+                    return Ok(());
                 }
                 Found::Gap(gap) => {
                     // SAFETY: room for a node, aligned, and not published.
-                    unsafe { write_node(at, gap.succ, write.key.as_bytes(), write.value, version) };
+                    unsafe { write_node(at, gap.succ, key, write.value, version) };
                     // SAFETY: just written.
-                    let Some(new) = (unsafe { Ref::from_raw(memory.0) }) else { return };
+                    let new = unsafe { Ref::from_raw(memory.0) }.ok_or(InsertError::OutOfMemory)?;
                     if self.next_link(gap.pred).publish(gap.succ, new) {
                         self.set_slot(ledger.slots, index, Slot { handle: 0, node: memory.0 });
                         self.file_node(shard, new, Some((gap.pred, gap.succ)), &trail);
-                        return;
+                        return Ok(());
                     }
                 }
             }

@@ -332,6 +332,28 @@ impl<D: Digest, const N: usize> Block<D, N> {
         if self.header.unchanged(version) { Look::Down { entry, next } } else { Look::Torn }
     }
 
+    /// Where a key belongs as far as hints tell, without touching a key: `Right`, or `Down` with whether the next entry ties.
+    /// None if a writer was at it, or the fence ties.
+    #[inline(always)]
+    pub(super) fn peek<K: ?Sized>(&self, probe: &impl Probe<K>) -> Option<(Look, bool)> {
+        let version = self.header.begin()?;
+        let shape = self.header.shape();
+        let wanted: D = probe.digest(shape.skip);
+        let fence_node = self.header.fence_node();
+        let seen = match fence_node.map(|_| wanted.cmp(&self.fence())) {
+            Some(Ordering::Equal) => return None,
+            Some(Ordering::Greater) => (Look::Right(self.header.next()), false),
+            Some(Ordering::Less) | None => {
+                let count = shape.count.min(N);
+                let low = self.rank(wanted).min(count);
+                let next = if low < count { self.handle(low + 1) } else { 0 };
+                let ties = low < count && self.hint(low + 1) == wanted;
+                (Look::Down { entry: self.handle(low), next }, ties)
+            }
+        };
+        self.header.unchanged(version).then_some(seen)
+    }
+
     // What follows is for the owner of the block (see `Taken`), or of one that is not published yet.
 
     /// Where among the entries a key belongs, hints first: the last that is before it as far as hints tell.

@@ -7,11 +7,12 @@ use crate::arena::{Arena, Handle, Totals};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::Corruption;
-use crate::sync::{AtomicU64, order};
+use crate::sync::AtomicU64;
 
 use super::batch::Commit;
 use super::block::{Block, Digest, HIGH, HighBlock, LOW, LowBlock};
 use super::node::{ChainWord, Node, Ref, Version, raw};
+use super::scout::Scout;
 use super::search::Found;
 use super::version::{Above, Chain, SeqWord};
 use super::write::{Effect, seen_state};
@@ -65,7 +66,7 @@ where
             }
             let header = self.node(node).header();
             self.check_number(&header.seq)?;
-            let mut further = ChainWord(header.versions.load(order::FOLLOW)).version();
+            let mut further = ChainWord::newest_of(self.node(node)).version();
             while let Some(version) = further {
                 spend()?;
                 let inside = self.arena().contains(version.handle(), size_of::<Version>())
@@ -75,7 +76,7 @@ where
                 }
                 let (version, header) = self.version(version);
                 self.check_number(version.seq)?;
-                further = ChainWord(header.older.load(order::FOLLOW)).version();
+                further = ChainWord::older_than(header).version();
             }
             last = Some(node);
         }
@@ -234,6 +235,7 @@ where
 
     /// About which part of all entries (0.0 to 1.0) comes before a key, from the lanes: in each lane the key's place among
     /// its block's entries, as in a search tree whose nodes hold equal shares.
+    #[expect(clippy::cast_precision_loss, reason = "numbers of entries in a few blocks")]
     pub(crate) fn rank(&self, key: &K) -> f64 {
         let Some(top) = self.lanes.height().checked_sub(1) else { return 0.0 };
         let (mut low, mut share) = (0.0, 1.0);
@@ -283,11 +285,12 @@ where
 
     /// How many positions lie within bounds, counted; gives up at `limit`.
     pub(crate) fn count_up_to(&self, start: Bound<&K>, end: Bound<&K>, limit: usize) -> usize {
-        let mut at = self.first_from(start);
+        let mut scout = Scout::new();
+        let mut at = self.first_from(start, &mut scout);
         let mut count = 0;
         while let Some(position) = at.filter(|at| count < limit && self.is_within_end(*at, end)) {
             count += 1;
-            at = self.next_position(position);
+            at = self.next_position(position, &mut scout);
         }
         count
     }

@@ -30,7 +30,7 @@
 
 use core::cmp::Ordering;
 
-use crate::arena::{Arena, Handle, MAX_ALIGN};
+use crate::arena::{Arena, Handle, MAX_ALIGN, carve};
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 use crate::sync::{self, AtomicU32, AtomicUsize, order};
@@ -174,21 +174,21 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     #[inline(always)]
     pub(super) fn low_block(&self, raw: u32) -> &LowBlock {
         // SAFETY: lane words hold handles of blocks of their lane, published with release and loaded with acquire.
-        unsafe { self.at(Handle(raw)).cast().as_ref() }
+        unsafe { self.object(Handle(raw)) }
     }
 
     /// A block of an upper lane.
     #[inline(always)]
     pub(super) fn high_block(&self, raw: u32) -> &HighBlock {
         // SAFETY: lane words hold handles of blocks of their lane, published with release and loaded with acquire.
-        unsafe { self.at(Handle(raw)).cast().as_ref() }
+        unsafe { self.object(Handle(raw)) }
     }
 
     /// What a block of any lane begins with.
     #[inline(always)]
     pub(super) fn block_header(&self, raw: u32) -> &Header {
         // SAFETY: all blocks begin with a header; published with release and loaded with acquire.
-        unsafe { self.at(Handle(raw)).cast().as_ref() }
+        unsafe { self.object(Handle(raw)) }
     }
 
     /// The node of the first key under an entry of a lane; none for the head.
@@ -218,7 +218,7 @@ where
         };
         let mut at = self.lanes.top(lane);
         while lane > 0 {
-            match self.look(self.high_block(at), lane, target) {
+            match Self::look(self.high_block(at), lane, target) {
                 Look::Hit(node) => return Landing::Hit(node),
                 Look::Right(to) => {
                     at = to;
@@ -235,7 +235,8 @@ where
             }
         }
         loop {
-            match self.look(self.low_block(at), 0, target) {
+            recorder.passed(0, at);
+            match Self::look(self.low_block(at), 0, target) {
                 Look::Hit(node) => return Landing::Hit(node),
                 Look::Right(to) => {
                     at = to;
@@ -243,9 +244,7 @@ where
                     self.prefetch_block(0, at);
                 }
                 Look::Down { entry, next } => {
-                    recorder.passed(0, at);
-                    // SAFETY: entries of the lowest lane are nodes, loaded with acquire.
-                    let (start, next) = unsafe { (Ref::from_raw(entry), Ref::from_raw(next)) };
+                    let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
                     return Landing::Between { start, next };
                 }
                 Look::Torn => {}
@@ -255,12 +254,7 @@ where
 
     /// Looks until no writer is in the way; gives up after a few times and takes entry 0. Never torn.
     #[inline(always)]
-    fn look<D: Digest, const N: usize>(
-        &self,
-        block: &Block<D, N>,
-        lane: usize,
-        target: &Target<'_, K, C, A, S, H>,
-    ) -> Look {
+    fn look<D: Digest, const N: usize>(block: &Block<D, N>, lane: usize, target: &Target<'_, K, C, A, S, H>) -> Look {
         for _ in 0..LOOKS {
             match block.look(lane, target) {
                 Look::Torn => sync::spin(),
@@ -299,11 +293,11 @@ where
         if H == 1 || self.refuses_lanes() || !self.has_lane(shard, 0) {
             return;
         }
-        self.file::<LowBlock, _, _>(shard, 0, (node, node.handle().0), neighbours, trail);
+        self.file(Self::low_block, shard, 0, (node, node.handle().0), neighbours, trail);
         if let Some((lane, block)) = trail.strayed {
             // The lane above lacks this block: it could have been reached from there.
             if let (true, Some(first)) = (lane + 1 < self.lanes.height(), self.block_header(block).first()) {
-                self.file::<HighBlock, _, _>(shard, lane + 1, (first, block), None, trail);
+                self.file(Self::high_block, shard, lane + 1, (first, block), None, trail);
             }
         }
     }
@@ -334,7 +328,7 @@ where
         if self.lane_limit != 0 && self.arena.used() + size_of::<B>() > self.lane_limit {
             return None;
         }
-        let handle = self.arena.allocate(shard, size_of::<B>(), align_of::<B>().min(MAX_ALIGN)).ok()?;
+        let handle = carve(&self.arena, shard, size_of::<B>(), align_of::<B>().min(MAX_ALIGN))?;
         // SAFETY: just allocated.
         let at = unsafe { self.at(handle) };
         // SAFETY: the block is ours, large enough and aligned.
@@ -343,8 +337,9 @@ where
     }
 
     /// Files an entry (the node of its key, its handle) in a lane.
-    fn file<B: AnyBlock<D, N>, D: Digest, const N: usize>(
-        &self,
+    fn file<'a, D: Digest + 'a, const N: usize>(
+        &'a self,
+        block_at: impl Fn(&'a Self, u32) -> &'a Block<D, N>,
         shard: usize,
         lane: usize,
         (node, entry): (Ref<Node>, u32),
@@ -357,7 +352,7 @@ where
             Some(block) => *block,
         };
         for _ in 0..HOPS {
-            let block = B::of(self, at);
+            let block = block_at(self, at);
             let Some(taken) = (0..TAKES).find_map(|_| {
                 let taken = block.header().try_take();
                 if taken.is_none() {
@@ -445,7 +440,7 @@ where
         drop(taken);
         let Some((right, first)) = split else { return };
         if lane + 2 < H && self.has_lane(shard, lane + 1) {
-            self.file::<HighBlock, _, _>(shard, lane + 1, (first, right), None, trail);
+            self.file(Self::high_block, shard, lane + 1, (first, right), None, trail);
         }
     }
 
@@ -583,24 +578,5 @@ fn last_entry<D: Digest, const N: usize>(block: &Block<D, N>) -> u32 {
     match block.handle(count) {
         0 => block.handle(0),
         entry => entry,
-    }
-}
-
-/// The block types, by what they resolve to.
-trait AnyBlock<D: Digest, const N: usize> {
-    fn of<K: ?Sized, C, A: Arena, S, const H: usize>(list: &List<K, C, A, S, H>, raw: u32) -> &Block<D, N>;
-}
-
-impl AnyBlock<super::block::Narrow, { super::block::LOW }> for LowBlock {
-    #[inline(always)]
-    fn of<K: ?Sized, C, A: Arena, S, const H: usize>(list: &List<K, C, A, S, H>, raw: u32) -> &LowBlock {
-        list.low_block(raw)
-    }
-}
-
-impl AnyBlock<super::block::Wide, { super::block::HIGH }> for HighBlock {
-    #[inline(always)]
-    fn of<K: ?Sized, C, A: Arena, S, const H: usize>(list: &List<K, C, A, S, H>, raw: u32) -> &HighBlock {
-        list.high_block(raw)
     }
 }

@@ -35,6 +35,7 @@ mod multi;
 mod node;
 mod position;
 mod prefetch;
+mod scout;
 mod search;
 mod transparent;
 mod version;
@@ -49,7 +50,10 @@ pub use key::Key;
 pub(crate) use key::key_from;
 pub use node::Kind;
 pub(crate) use node::{MAX_KEY_LEN, MAX_VALUE_LEN};
+#[cfg(feature = "alloc")]
+pub(crate) use position::Kept;
 pub(crate) use position::{Position, View, Visible};
+pub(crate) use scout::Scout;
 pub use transparent::Frozen;
 pub(crate) use write::{Effect, Refusal, Rule, Write, Written};
 
@@ -187,6 +191,19 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     unsafe fn at(&self, handle: Handle) -> NonNull<u8> {
         // SAFETY: the same contract.
         unsafe { self.arena.resolve(handle) }
+    }
+
+    /// What a handle names.
+    ///
+    /// # Safety
+    ///
+    /// `handle` is live and names a completely written `T`.
+    #[inline(always)]
+    unsafe fn object<T>(&self, handle: Handle) -> &T {
+        // SAFETY: the same contract.
+        let at = unsafe { self.at(handle) };
+        // SAFETY: it is a `T`, completely written, and lives as long as the list (3).
+        unsafe { at.cast().as_ref() }
     }
 
     /// A node of this list.

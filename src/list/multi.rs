@@ -1,11 +1,45 @@
-//! Many keys at once.
+//! Many keys at once: a ring of searches that take turns, so that while one waits for memory the others work.
+//!
+//! A step of a search looks at one block or node, asks for the lines of the next, and makes room for the next search.
+//! (Interleaving of independent lookups as in Kocberber, Falsafi, Grot: "Asynchronous Memory Access Chaining", VLDB 2015.)
+
+use core::cmp::Ordering;
 
 use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::position::{View, Visible};
+use super::block::Look;
+use super::lane::{Goal, Target};
+use super::node::{Node, Ref};
+use super::position::{Position, View, Visible};
+use super::search::Found;
 use super::{Key, List};
+
+/// Searches under way at once: enough to cover a miss with work, few enough for the processor's own queue of misses.
+const RING: usize = 16;
+
+/// Below this many keys a ring costs more than it gains.
+const FEW: usize = 2;
+
+/// What a search does when it is its turn.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// Nothing is left to do.
+    Idle,
+    /// Look at this block of this lane.
+    Lane { lane: usize, at: u32 },
+    /// Look at the node that ties with the key, or walk from the one before it.
+    Land { start: Option<Ref<Node>>, next: Option<Ref<Node>>, ties: bool },
+    /// Look at what this node holds.
+    Read(Ref<Node>),
+}
+
+#[derive(Clone, Copy)]
+struct Search {
+    index: usize,
+    turn: Turn,
+}
 
 impl<K, C, A, S, const H: usize> List<K, C, A, S, H>
 where
@@ -24,8 +58,110 @@ where
     ) where
         K: 'k,
     {
-        for index in 0..count {
-            found(index, self.get(key(index), view));
+        let Some(lane) = self.lanes.height().checked_sub(1).filter(|_| count >= FEW) else {
+            return (0..count).for_each(|index| found(index, self.get(key(index), view)));
+        };
+        let first = Turn::Lane { lane, at: self.lanes.top(lane) };
+        let mut started = 0;
+        let mut running = 0;
+        let mut ring = [Search { index: 0, turn: Turn::Idle }; RING];
+        for search in ring.iter_mut().take(count) {
+            *search = Search { index: started, turn: first };
+            started += 1;
+            running += 1;
+        }
+        while running > 0 {
+            for search in &mut ring {
+                let turn = match search.turn {
+                    Turn::Idle => continue,
+                    Turn::Lane { lane, at } => self.turn_in_lane(key(search.index), lane, at),
+                    Turn::Land { start, next, ties } => self.turn_at_landing(key(search.index), start, next, ties),
+                    Turn::Read(node) => {
+                        found(search.index, self.visible(Position::of(node), view));
+                        Ok(None)
+                    }
+                };
+                search.turn = match turn {
+                    Ok(Some(turn)) => turn,
+                    finished => {
+                        if finished.is_err() {
+                            found(search.index, self.get(key(search.index), view));
+                        }
+                        if let Turn::Land { .. } = search.turn {
+                            if finished.is_ok() {
+                                found(search.index, None);
+                            }
+                        }
+                        if started < count {
+                            search.index = started;
+                            started += 1;
+                            first
+                        } else {
+                            running -= 1;
+                            Turn::Idle
+                        }
+                    }
+                };
+            }
+        }
+    }
+
+    /// One look at a block. `Err`: better searched alone (a tie high up, a writer in the way).
+    #[inline(always)]
+    fn turn_in_lane(&self, key: &K, lane: usize, at: u32) -> Result<Option<Turn>, Alone> {
+        let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
+        if lane > 0 {
+            return match self.high_block(at).look(lane, &target) {
+                Look::Hit(node) => Ok(Some(Turn::Read(node))),
+                Look::Right(at) => {
+                    self.prefetch_block(lane, at);
+                    Ok(Some(Turn::Lane { lane, at }))
+                }
+                Look::Down { entry, .. } => {
+                    self.prefetch_block(lane - 1, entry);
+                    Ok(Some(Turn::Lane { lane: lane - 1, at: entry }))
+                }
+                Look::Torn => Err(Alone),
+            };
+        }
+        match self.low_block(at).peek(&target) {
+            Some((Look::Down { entry, next }, ties)) => {
+                let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
+                let wanted = if ties { [next, None] } else { [start, next] };
+                wanted.into_iter().flatten().for_each(|node| self.prefetch_node(node));
+                Ok(Some(Turn::Land { start, next, ties }))
+            }
+            Some((Look::Right(at), _)) => {
+                self.prefetch_block(0, at);
+                Ok(Some(Turn::Lane { lane: 0, at }))
+            }
+            Some((Look::Hit(_) | Look::Torn, _)) | None => Err(Alone),
+        }
+    }
+
+    /// The last step: `Ok(None)` is a miss.
+    #[inline(always)]
+    fn turn_at_landing(
+        &self,
+        key: &K,
+        start: Option<Ref<Node>>,
+        next: Option<Ref<Node>>,
+        ties: bool,
+    ) -> Result<Option<Turn>, Alone> {
+        if let Some(next) = next.filter(|_| ties) {
+            // The lines are here, so what follows need not wait for its turn.
+            return if self.compare(next, key) == Ordering::Equal { Ok(Some(Turn::Read(next))) } else { Err(Alone) };
+        }
+        if start.is_some_and(|start| self.compare(start, key) != Ordering::Less) {
+            return Err(Alone);
+        }
+        match self.walk(start, key, Goal::At) {
+            Found::Node(node) => Ok(Some(Turn::Read(node))),
+            Found::Gap(_) => Ok(None),
         }
     }
 }
+
+/// The search is finished by itself, from the top.
+#[derive(Clone, Copy, Debug)]
+struct Alone;

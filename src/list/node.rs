@@ -212,6 +212,18 @@ pub(super) struct ChainWord(pub(super) u32);
 impl ChainWord {
     const CLOSED: u32 = 1;
 
+    /// The link to the newest of a node's further versions.
+    #[inline(always)]
+    pub(super) fn newest_of(node: NodeRef<'_>) -> Self {
+        Self(node.header().versions.load(order::FOLLOW))
+    }
+
+    /// The link behind a version.
+    #[inline(always)]
+    pub(super) fn older_than(version: &Version) -> Self {
+        Self(version.older.load(order::FOLLOW))
+    }
+
     #[inline(always)]
     pub(super) fn version(self) -> Option<Ref<Version>> {
         // SAFETY: chain links hold 0 or the handle of a published version, and are loaded with acquire.

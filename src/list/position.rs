@@ -8,7 +8,10 @@ use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::sync;
 
+#[cfg(feature = "alloc")]
+use super::node::{ChainWord, Version};
 use super::node::{Kind, Node, Ref, VersionRef};
+use super::scout::Scout;
 use super::search::Found;
 use super::version::{Above, Chain};
 use super::{Key, List};
@@ -17,8 +20,23 @@ use super::{Key, List};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position(Ref<Node>);
 
+impl Position {
+    pub(super) fn of(node: Ref<Node>) -> Self {
+        Self(node)
+    }
+}
+
 /// What a reader is to see: the newest versions, or those of a point in time.
 pub(crate) type View = SeqNo;
+
+/// A version, to those who own a share of the table and cannot borrow from it.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    node: Ref<Node>,
+    /// None is the node's first version.
+    version: Option<Ref<Version>>,
+}
 
 /// A visible version.
 #[derive(Clone, Copy, Debug)]
@@ -82,27 +100,26 @@ where
         self.last().map(Position)
     }
 
-    /// The position behind another.
+    /// The position behind another; `scout` remembers what it has seen from there.
     #[inline(always)]
-    pub(crate) fn next_position(&self, at: Position) -> Option<Position> {
-        self.next_link(Some(at.0)).follow().map(Position)
+    pub(crate) fn next_position(&self, at: Position, scout: &mut Scout) -> Option<Position> {
+        self.step_forward(scout, at.0).map(Position)
     }
 
-    /// The position before another: one search. With an order that is none there may be no way back; then there is no answer,
-    /// rather than one that leads in circles.
-    pub(crate) fn previous_position(&self, at: Position) -> Option<Position> {
-        let gap = self.find_before(self.key(at.0));
-        gap.pred.filter(|_| gap.succ == Some(at.0)).map(Position)
+    /// The position before another: by the lane, or one search. With an order that is none there may be no way back; then
+    /// there is no answer, rather than one that leads in circles.
+    pub(crate) fn previous_position(&self, at: Position, scout: &mut Scout) -> Option<Position> {
+        self.step_back(scout, at.0).map(Position)
     }
 
     /// The first position that is not before a bound.
-    pub(crate) fn first_from(&self, bound: Bound<&K>) -> Option<Position> {
+    pub(crate) fn first_from(&self, bound: Bound<&K>, scout: &mut Scout) -> Option<Position> {
         let key = match bound {
             Bound::Unbounded => return self.first_position(),
             Bound::Included(key) | Bound::Excluded(key) => key,
         };
-        match (self.find(key, &mut ()), bound) {
-            (Found::Node(node), Bound::Excluded(_)) => self.next_position(Position(node)),
+        match (self.find(key, scout), bound) {
+            (Found::Node(node), Bound::Excluded(_)) => self.next_position(Position(node), scout),
             (Found::Node(node), _) => Some(Position(node)),
             (Found::Gap(gap), _) => gap.succ.map(Position),
         }
@@ -112,7 +129,7 @@ where
     pub(crate) fn last_to(&self, bound: Bound<&K>) -> Option<Position> {
         match bound {
             Bound::Unbounded => self.last_position(),
-            Bound::Excluded(key) => self.find_before(key).pred.map(Position),
+            Bound::Excluded(key) => self.find_before(key, &mut ()).pred.map(Position),
             Bound::Included(key) => match self.find(key, &mut ()) {
                 Found::Node(node) => Some(Position(node)),
                 Found::Gap(gap) => gap.pred.map(Position),
@@ -171,5 +188,36 @@ where
         let seq = self.clock.snapshot().min(SeqNo::LIMIT);
         sync::full_fence();
         seq
+    }
+
+    /// Names the version at a position whose value this is.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn keep(&self, at: Position, value: &[u8]) -> Option<Kept> {
+        let node = self.node(at.0);
+        let is_it = |version: VersionRef<'_>| core::ptr::eq(version.value().as_ptr(), value.as_ptr());
+        if is_it(node.first_version()) {
+            return Some(Kept { node: at.0, version: None });
+        }
+        let mut further = ChainWord::newest_of(node).version();
+        while let Some(reference) = further {
+            let (version, header) = self.version(reference);
+            if is_it(version) {
+                return Some(Kept { node: at.0, version: Some(reference) });
+            }
+            further = ChainWord::older_than(header).version();
+        }
+        None
+    }
+
+    /// The key of a version that was kept from this list.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn kept_key(&self, kept: Kept) -> &K {
+        self.key(kept.node)
+    }
+
+    /// The value of a version that was kept from this list.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn kept_value(&self, kept: Kept) -> &[u8] {
+        kept.version.map_or_else(|| self.node(kept.node).first_version(), |version| self.version(version).0).value()
     }
 }

@@ -35,3 +35,13 @@ pub(super) fn object<T>(at: NonNull<u8>) {
         offset += LINE;
     }
 }
+
+/// Asks for the line at `at`, and for the next if a header and a short key reach into it.
+#[inline(always)]
+pub(super) fn start(at: NonNull<u8>) {
+    /// A node's header and a key of 16 bytes.
+    const REACH: usize = 36;
+    line(at);
+    let ahead = at.as_ptr().wrapping_add(REACH);
+    line(NonNull::new(ahead).unwrap_or(at));
+}

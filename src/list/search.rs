@@ -48,8 +48,8 @@ where
     }
 
     /// The gap before the first node whose key is not less.
-    pub(super) fn find_before(&self, key: &K) -> Gap {
-        match self.search(key, Goal::Before, &mut ()) {
+    pub(super) fn find_before(&self, key: &K, recorder: &mut impl Recorder) -> Gap {
+        match self.search(key, Goal::Before, recorder) {
             Found::Gap(gap) => gap,
             // Not with this goal.
             Found::Node(node) => Gap { pred: Some(node), succ: None, steps: 0 },
@@ -122,6 +122,6 @@ where
     /// Asks for the lines that a comparison and a look at the first version need.
     #[inline(always)]
     pub(super) fn prefetch_node(&self, node: Ref<Node>) {
-        prefetch::line(self.node(node).address());
+        prefetch::start(self.node(node).address());
     }
 }

@@ -145,9 +145,8 @@ where
     S: SeqClock,
 {
     pub(super) fn new(list: &'a List<K, C, A, S, H>, node: NodeRef<'a>) -> Self {
-        let link = &node.header().versions;
-        let word = ChainWord(link.load(order::FOLLOW));
-        Self { list, node, spot: ChainSpot { link, word, past_first: false } }
+        let spot = ChainSpot { link: &node.header().versions, word: ChainWord::newest_of(node), past_first: false };
+        Self { list, node, spot }
     }
 
     /// Where a version would stand that is older than all walked over and newer than the rest.
@@ -162,7 +161,7 @@ where
         match further {
             Some((version, header)) if self.spot.past_first || !version.meta.is_below() => {
                 self.spot.link = &header.older;
-                self.spot.word = ChainWord(header.older.load(order::FOLLOW));
+                self.spot.word = ChainWord::older_than(header);
                 Some(version)
             }
             _ if !self.spot.past_first => {
@@ -292,8 +291,7 @@ where
     /// The newest visible version of a node.
     #[inline(always)]
     pub(super) fn newest<'a>(&'a self, node: NodeRef<'a>) -> Option<(VersionRef<'a>, SeqNo)> {
-        let word = ChainWord(node.header().versions.load(order::FOLLOW));
-        let version = match word.version() {
+        let version = match ChainWord::newest_of(node).version() {
             None => node.first_version(),
             Some(further) => {
                 let (version, _) = self.version(further);

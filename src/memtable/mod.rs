@@ -1,6 +1,5 @@
 //! The memtable: the list with a lifecycle. Thresholds, batches, figures, freezing.
 
-#[cfg(feature = "alloc")]
 mod batch;
 mod builder;
 mod frozen;
@@ -9,9 +8,9 @@ mod owned;
 mod stats;
 mod table;
 mod threshold;
-
 #[cfg(feature = "alloc")]
-pub use batch::WriteBatch;
+mod write_batch;
+
 pub use builder::Given;
 #[cfg(feature = "alloc")]
 pub use builder::Growing;
@@ -22,6 +21,8 @@ pub use owned::{OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot};
 pub use stats::Stats;
 pub use table::Table;
 pub use threshold::Pressure;
+#[cfg(feature = "alloc")]
+pub use write_batch::WriteBatch;
 
 use core::fmt;
 use core::ops::Deref;
@@ -465,10 +466,16 @@ where
         if shard.gate.enter() { Ok(Admission { shard, number }) } else { Err(InsertError::Sealed) }
     }
 
-    #[cold]
     fn count_failure(&self) {
-        let shard = &self.table.list.arena().shards()[0];
-        shard.figures.add(Totals { failures: 1, ..Totals::default() });
+        self.count_failures(1);
+    }
+
+    /// Counts refused attempts to write values; in the first shard, since a selector that panics must not be asked again.
+    #[cold]
+    fn count_failures(&self, failures: usize) {
+        if let Some(shard) = self.table.list.arena().shards().first() {
+            shard.figures.add(Totals { failures, ..Totals::default() });
+        }
     }
 
     /// Makes the table read-only and returns its reading side; returns when every write that had begun has ended. Every

@@ -10,7 +10,7 @@ use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::cursor::{Cursor, Place};
 use crate::entry::Entry;
-use crate::list::{Frozen, Key, Kind, Position};
+use crate::list::{Frozen, Kept, Key, Kind, Position, Scout, Visible};
 use crate::snapshot::Snapshot;
 
 /// A snapshot that owns a share of its table: `Send + 'static` if the table is. `T` is [`Memtable`] or
@@ -84,7 +84,23 @@ where
 
     /// A cursor before the first entry that owns its table.
     pub fn cursor(&self) -> OwnedCursor<T> {
-        OwnedCursor { table: Arc::clone(&self.table), view: self.seq, place: Place::Start }
+        OwnedCursor::new(&self.table, self.seq)
+    }
+}
+
+impl<T, K, C, A, S, const H: usize> IntoIterator for &OwnedSnapshot<T>
+where
+    T: Deref<Target = Table<K, C, A, S, H>>,
+    K: Key + ?Sized + 'static,
+    C: Comparator<K> + 'static,
+    A: Arena + 'static,
+    S: SeqClock + 'static,
+{
+    type Item = OwnedEntry<T>;
+    type IntoIter = OwnedRange<T>;
+
+    fn into_iter(self) -> OwnedRange<T> {
+        self.iter()
     }
 }
 
@@ -98,12 +114,12 @@ where
 /// table.insert(b"k", b"v");
 /// let entry = table.range_arc(..).next().ok_or("empty")?;
 /// drop(table);
-/// assert_eq!((entry.entry().map(|e| e.key)), Some(&b"k"[..]));
+/// assert_eq!((entry.key(), entry.value()), (&b"k"[..], &b"v"[..]));
 /// # Ok::<(), &str>(())
 /// ```
 pub struct OwnedEntry<T> {
     table: Arc<T>,
-    at: Position,
+    version: Kept,
     seq: SeqNo,
     kind: Kind,
 }
@@ -133,20 +149,19 @@ where
     A: Arena + 'static,
     S: SeqClock + 'static,
 {
-    /// The borrowed form. (`None` only if the engine has meanwhile replaced the version by another of its number's past.)
-    pub fn entry(&self) -> Option<Entry<'_, K>> {
-        let visible = self.table.list.visible(self.at, self.seq)?;
-        Some(Entry::new(self.table.list.key_at(self.at), visible))
+    /// The borrowed form.
+    pub fn entry(&self) -> Entry<'_, K> {
+        Entry::new(self.key(), Visible { value: self.value(), kind: self.kind, seq: self.seq })
     }
 
     /// The key.
     pub fn key(&self) -> &K {
-        self.table.list.key_at(self.at)
+        self.table.list.kept_key(self.version)
     }
 
     /// The value.
     pub fn value(&self) -> &[u8] {
-        self.entry().map_or(&[], |entry| entry.value)
+        self.table.list.kept_value(self.version)
     }
 }
 
@@ -176,6 +191,7 @@ pub struct OwnedRange<T> {
     end: Bound<alloc::boxed::Box<[u8]>>,
     front: Option<Position>,
     back: Option<Position>,
+    scouts: [Scout; 2],
     done: bool,
 }
 
@@ -193,7 +209,7 @@ where
     A: Arena + 'static,
     S: SeqClock + 'static,
 {
-    fn new<'k>(table: &Arc<T>, bounds: &impl RangeBounds<&'k K>, view: SeqNo) -> Self
+    pub(crate) fn new<'k>(table: &Arc<T>, bounds: &impl RangeBounds<&'k K>, view: SeqNo) -> Self
     where
         K: 'k,
     {
@@ -205,6 +221,7 @@ where
             end: boxed(bounds.end_bound()),
             front: None,
             back: None,
+            scouts: [Scout::new(); 2],
             done: false,
         }
     }
@@ -216,16 +233,18 @@ where
         }
         let key = |bytes| crate::list::key_from(bytes, core::marker::PhantomData);
         let bounds = (self.start.as_ref().map(|b| key(b)), self.end.as_ref().map(|b| key(b)));
-        let mut range = crate::iter::Range::resume(&self.table.list, bounds, self.view, (self.front, self.back));
+        let mut range =
+            crate::iter::Range::resume(&self.table.list, bounds, self.view, (self.front, self.back), self.scouts);
         let entry = match which {
             End::Front => range.next(),
             End::Back => range.next_back(),
         };
-        (self.front, self.back) = range.ends();
+        (self.front, self.back, self.scouts) = range.ends();
         let at = if which == End::Front { self.front } else { self.back };
         self.done = entry.is_none();
         let (entry, at) = (entry?, at?);
-        Some(OwnedEntry { table: Arc::clone(&self.table), at, seq: entry.seq, kind: entry.kind() })
+        let version = self.table.list.keep(at, entry.value)?;
+        Some(OwnedEntry { table: Arc::clone(&self.table), version, seq: entry.seq, kind: entry.kind() })
     }
 }
 
@@ -265,6 +284,14 @@ where
 
 /// A cursor that owns a share of its table. Moves like [`Cursor`], and lends its entries.
 ///
+/// A position cannot get into another table; there is no way to put one there:
+///
+/// ```compile_fail
+/// # use std::sync::Arc;
+/// # let (one, other) = (Arc::new(memskip::Memtable::new()), Arc::new(memskip::Memtable::new()));
+/// one.cursor_arc().with(|cursor| *cursor = other.cursor());
+/// ```
+///
 /// ```
 /// use std::sync::Arc;
 /// use memskip::Memtable;
@@ -278,6 +305,7 @@ pub struct OwnedCursor<T> {
     table: Arc<T>,
     view: SeqNo,
     place: Place,
+    scouts: [Scout; 2],
 }
 
 impl<T> fmt::Debug for OwnedCursor<T> {
@@ -294,17 +322,23 @@ where
     A: Arena + 'static,
     S: SeqClock + 'static,
 {
-    /// Does something with the borrowed form, and stays where that ended.
-    pub fn with<'a, R>(&'a mut self, act: impl FnOnce(&mut Cursor<'a, K, C, A, S, H>) -> R) -> R {
-        let mut cursor = Cursor::resume(&self.table.list, self.view, self.place);
+    fn new(table: &Arc<T>, view: SeqNo) -> Self {
+        let (place, scouts) = Cursor::new(&table.list, view).place();
+        Self { table: Arc::clone(table), view, place, scouts }
+    }
+
+    /// Does something with the borrowed form, and stays where that ended. Not for users: they could put a cursor of another
+    /// table there.
+    fn with<'a, R>(&'a mut self, act: impl FnOnce(&mut Cursor<'a, K, C, A, S, H>) -> R) -> R {
+        let mut cursor = Cursor::resume(&self.table.list, self.view, self.place, self.scouts);
         let result = act(&mut cursor);
-        self.place = cursor.place();
+        (self.place, self.scouts) = cursor.place();
         result
     }
 
     /// The entry the cursor stands before.
     pub fn entry(&self) -> Option<Entry<'_, K>> {
-        Cursor::resume(&self.table.list, self.view, self.place).entry()
+        Cursor::resume(&self.table.list, self.view, self.place, self.scouts).entry()
     }
 
     /// Returns the entry the cursor stands before, and steps over it.
@@ -363,9 +397,7 @@ macro_rules! owning_forms {
 
             /// A cursor before the first entry that owns a share of the table.
             pub fn cursor_arc(self: &Arc<Self>) -> OwnedCursor<Self> {
-                let mut cursor = OwnedCursor { table: Arc::clone(self), view: SeqNo::MAX, place: Place::Start };
-                cursor.seek_to_first();
-                cursor
+                OwnedCursor::new(self, SeqNo::MAX)
             }
         }
     };

@@ -82,14 +82,16 @@ impl Limits {
         let left_bytes = left(self.max_memory_bytes, used.saturating_add(unspent.0), bytes);
         let left_entries = left(self.max_entries, stored.saturating_add(unspent.1), entries);
         if let (Some(left_bytes), Some(left_entries)) = (left_bytes, left_entries) {
-            let parts = 2 * shards.len();
+            let parts = (2 * shards.len()).max(1);
             // Never so much that sums could overflow where there is no threshold.
             let part = |left: usize| (left / parts).min(usize::MAX >> 16);
             shard.figures.grant(part(left_bytes), part(left_entries));
             return true;
         }
         // What others have not spent is all that is left.
-        shards.iter().for_each(|shard| shard.figures.reclaim());
+        for shard in shards {
+            shard.figures.reclaim();
+        }
         left(self.max_memory_bytes, used, bytes).is_some() && left(self.max_entries, stored, entries).is_some()
     }
 

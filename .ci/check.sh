@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Formatting, lints, tests, documentation, examples, the oldest compiler, and no `std` without the feature.
+source "$(dirname "$0")/lib.sh"
+
+all=$(all_features)
+# What a user would choose.
+sets=('--no-default-features' '--no-default-features --features alloc' '--features std' "--features $all")
+
+proves 'the lock file is that of the manifest'
+cargo metadata --locked --format-version 1 >/dev/null
+
+proves 'rustfmt has nothing to change'
+cargo fmt --check
+
+for features in "${sets[@]}"; do
+    proves "clippy has nothing to say: $features"
+    # shellcheck disable=SC2086 # several words on purpose
+    cargo clippy --quiet --all-targets $features -- -D warnings
+done
+
+proves 'the tests pass, those in the documentation included: `cargo test`'
+cargo test
+
+for features in "${sets[0]}" "${sets[1]}" "${sets[3]}"; do
+    proves "so do those that other features leave: $features"
+    # shellcheck disable=SC2086
+    cargo test --quiet --lib --tests $features
+done
+
+proves 'the documentation builds without a warning, here and as docs.rs builds it'
+RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --features "$all"
+RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS='--cfg docsrs -D warnings' \
+    cargo doc --quiet --no-deps --features "$all" --target-dir "$target/docsrs"
+
+proves 'every example runs'
+cargo build --quiet --release --examples --features "$all"
+for path in examples/*.rs examples/*/main.rs; do
+    name=${path#examples/}
+    name=${name%/main.rs}
+    name=${name%.rs}
+    printf -- '-- %s\n' "$name"
+    "$target/release/examples/$name" >"$target/example.log" 2>&1 </dev/null || {
+        cat "$target/example.log"
+        die "example $name"
+    }
+    tail -n 4 "$target/example.log"
+done
+must_report . "$target/release/examples/lsm_memtable" /no/such/path
+
+proves "the library builds with the oldest compiler it names"
+oldest 1.85.0
+"$target/oldest/rustc" --version
+for features in "${sets[@]}"; do
+    # shellcheck disable=SC2086
+    RUSTC=$target/oldest/rustc cargo check --quiet --lib $features --target-dir "$target/oldest/target"
+done
+
+# links FEATURES…: the names of the crates that the library refers to.
+links() {
+    cargo rustc --quiet --lib --target-dir "$target/links" "$@" -- --crate-type rlib
+    RUSTC_BOOTSTRAP=1 rustc -Zls=root "$target/links/debug/libmemskip.rlib" |
+        sed -n '/^=External Dependencies=/,/^$/ s/^[0-9]* \([a-z_0-9]*\)-[0-9a-f]* .*/\1/p' | sort -u | xargs
+}
+
+proves 'the library links no std without the feature, and no alloc without that'
+bare=" $(links --no-default-features) "
+alloc=" $(links --no-default-features --features alloc) "
+std=" $(links) "
+printf 'no features:%s\nalloc:%s\n' "$bare" "$alloc"
+[[ $bare = *' core '* && $bare != *' alloc '* && $bare != *' std '* ]] || die 'more than core'
+[[ $alloc = *' core '* && $alloc = *' alloc '* && $alloc != *' std '* ]] || die 'more than core and alloc'
+# The list is read rightly only if it shows std where std is.
+[[ $std = *' std '* ]] || die "std is not in the list with the feature:$std"

@@ -1,0 +1,31 @@
+//! One file per library. [`all`] lists them in the order of the tables' columns.
+
+mod arenaskiplist;
+mod btree;
+mod crossbeam;
+mod fastskip;
+mod hash_table;
+#[cfg(feature = "memskip")]
+mod memskip;
+mod skl;
+mod sorted;
+mod tree_index;
+
+use crate::seat::{Seat, seat};
+
+/// A seat for every library, memskip first: it is what the others are compared with.
+pub fn all() -> Vec<Box<dyn Seat>> {
+    vec![
+        #[cfg(feature = "memskip")]
+        seat::<memskip::Memskip>(),
+        seat::<fastskip::Fastskip>(),
+        seat::<arenaskiplist::Arenaskiplist>(),
+        seat::<skl::Skl>(),
+        seat::<crossbeam::Crossbeam>(),
+        seat::<tree_index::TreeIndex>(),
+        seat::<btree::LockedBTree>(),
+        seat::<hash_table::LockedHashTable>(),
+        seat::<sorted::AppendSort>(),
+        seat::<sorted::SortedArray>(),
+    ]
+}

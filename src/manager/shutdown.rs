@@ -1,0 +1,73 @@
+//! The end of a manager: nothing more comes in, and nothing that is in is lost.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+use super::recycle::Rubbish;
+use super::{FlushJob, MemtableManager, Shared};
+use crate::clock::SeqClock;
+use crate::comparator::Comparator;
+use crate::list::Key;
+
+impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
+    /// Refuses further writes, freezes the active table, and waits for up to `timeout` until background or other flushers have
+    /// flushed everything. Then stops the background flushers (a flush under way is finished) and hands back what is left,
+    /// oldest first. May be called again, to ask again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use memskip::{ManagerConfig, MemtableManager, WriteError};
+    ///
+    /// let manager = MemtableManager::new(ManagerConfig::new())?;
+    /// manager.put(b"k", b"v")?;
+    /// let left = manager.shutdown(Duration::ZERO);
+    /// assert_eq!(left.iter().map(|job| job.table().len()).sum::<usize>(), 1);
+    /// assert_eq!(manager.put(b"k", b"w"), Err(WriteError::ShutDown));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shutdown(&self, timeout: Duration) -> Vec<FlushJob<K, C, S>> {
+        self.shared.close();
+        self.shared.wait_until_flushed(Instant::now().checked_add(timeout));
+        self.stop_flushers();
+        core::iter::from_fn(|| self.next_flush()).collect()
+    }
+}
+
+impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
+    /// Refuses further writes and queues what is in the active table.
+    fn close(&self) {
+        let state = self.lock();
+        self.throttle.close();
+        let active = Arc::clone(&state.active);
+        drop(state);
+        self.room.notify_all();
+        // Writes that had been let through are in before this returns, or refused; nobody rotates any more.
+        active.drain();
+        let mut rubbish = Rubbish::default();
+        let mut state = self.lock();
+        if state.active.id == active.id && active.is_used() {
+            let fresh = self.fresh(&mut state, &mut rubbish);
+            fresh.drain();
+            let old = self.install(&mut state, fresh);
+            drop(state);
+            drop(old);
+        } else {
+            drop(state);
+        }
+        self.work.notify_all();
+        drop(rubbish);
+    }
+
+    fn wait_until_flushed(&self, deadline: Option<Instant>) {
+        let mut state = self.lock();
+        while !state.frozen.is_empty() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return;
+            }
+            let left = left.unwrap_or(Duration::MAX);
+            state = self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

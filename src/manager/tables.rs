@@ -1,0 +1,208 @@
+//! The set of tables that a read looks at: the active one and the frozen ones, newest first.
+//!
+//! A set never changes; a rotation or a finished flush makes another. Whoever holds one keeps its tables readable.
+//!
+//! # Which version is the newest
+//!
+//! The one with the greatest (sequence number, generation). The generation alone would not do: a writer that was already
+//! inside when its table was rotated out may be stamped after a write to the next table. And an engine with its own numbers
+//! may bring them across a rotation in any order.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::boxed::Box;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use super::limits::Credits;
+use crate::clock::{EpochClock, SeqClock, SeqNo};
+use crate::comparator::{Bytewise, Comparator};
+use crate::entry::Entry;
+use crate::list::Key;
+use crate::memtable::{DefaultArena, FrozenMemtable, Memtable};
+
+/// A table of a [`MemtableManager`](super::MemtableManager): its clock is shared with all others.
+pub type ManagedTable<K = [u8], C = Bytewise, S = EpochClock> = Memtable<K, C, DefaultArena, Arc<S>>;
+
+/// The same, frozen: what a flush reads.
+pub type FrozenManagedTable<K = [u8], C = Bytewise, S = EpochClock> = FrozenMemtable<K, C, DefaultArena, Arc<S>>;
+
+/// Names a table of a manager. Later tables have greater ids; ids are not used twice.
+///
+/// ```
+/// assert!(memskip::TableId(1) < memskip::TableId(2));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub u64);
+
+impl fmt::Display for TableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The least and the greatest tag (the position in a write-ahead log, say) that came with a write into a table.
+///
+/// ```
+/// use memskip::{ManagerConfig, MemtableManager, Tags};
+///
+/// let manager = MemtableManager::new(ManagerConfig::new())?;
+/// manager.tagged(7).put(b"a", b"")?;
+/// manager.tagged(9).put(b"b", b"")?;
+/// manager.rotate();
+/// let job = manager.next_flush().ok_or("nothing frozen")?;
+/// assert_eq!(job.tags(), Some(Tags { first: 7, last: 9 }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tags {
+    /// The least.
+    pub first: u64,
+    /// The greatest.
+    pub last: u64,
+}
+
+/// A table and what the manager knows about it.
+pub(super) struct Generation<K: ?Sized, C, S> {
+    pub(super) id: TableId,
+    pub(super) table: Arc<ManagedTable<K, C, S>>,
+    pub(super) credits: Credits,
+    pub(super) first_write: OnceLock<Instant>,
+    pub(super) rotated: OnceLock<Instant>,
+    /// Batches of inserts that are under way: the table is not sealed before they are through.
+    pins: AtomicUsize,
+    /// No further pins.
+    draining: AtomicBool,
+    /// Set when nothing in the table changes any more: its greatest sequence number.
+    max_seq: OnceLock<Option<SeqNo>>,
+    first_tag: AtomicU64,
+    last_tag: AtomicU64,
+    is_tagged: AtomicBool,
+}
+
+/// Keeps a generation from being sealed.
+pub(super) struct Pin<'a>(&'a AtomicUsize);
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+impl<K: ?Sized, C, S> Generation<K, C, S> {
+    pub(super) fn new(id: TableId, table: ManagedTable<K, C, S>, slots: usize) -> Self {
+        Self {
+            id,
+            table: Arc::new(table),
+            credits: Credits::new(slots),
+            first_write: OnceLock::new(),
+            rotated: OnceLock::new(),
+            pins: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            max_seq: OnceLock::new(),
+            first_tag: AtomicU64::new(u64::MAX),
+            last_tag: AtomicU64::new(0),
+            is_tagged: AtomicBool::new(false),
+        }
+    }
+
+    /// `None` if the generation has been rotated out.
+    ///
+    /// Either the pin comes before `draining` is set, and whoever seals sees it; or it comes after, and is seen here.
+    pub(super) fn pin(&self) -> Option<Pin<'_>> {
+        self.pins.fetch_add(1, SeqCst);
+        let pin = Pin(&self.pins);
+        (!self.draining.load(SeqCst)).then_some(pin)
+    }
+
+    pub(super) fn note_tag(&self, tag: u64) {
+        self.first_tag.fetch_min(tag, SeqCst);
+        self.last_tag.fetch_max(tag, SeqCst);
+        self.is_tagged.store(true, SeqCst);
+    }
+
+    pub(super) fn tags(&self) -> Option<Tags> {
+        let tags = || Tags { first: self.first_tag.load(SeqCst), last: self.last_tag.load(SeqCst) };
+        self.is_tagged.load(SeqCst).then(tags)
+    }
+}
+
+impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Generation<K, C, S> {
+    /// Whether anything was written.
+    pub(super) fn is_used(&self) -> bool {
+        self.table.version_count() > 0
+    }
+
+    /// Refuses further writes; whether the ones that had begun are all through. The generation has been rotated out.
+    pub(super) fn try_drain(&self) -> bool {
+        if self.max_seq.get().is_some() {
+            return true;
+        }
+        self.draining.store(true, SeqCst);
+        if self.pins.load(SeqCst) != 0 || self.table.try_freeze().is_none() {
+            return false;
+        }
+        self.max_seq.get_or_init(|| self.table.max_seq());
+        true
+    }
+
+    /// The same, and waits for the writes that had begun.
+    pub(super) fn drain(&self) -> &FrozenManagedTable<K, C, S> {
+        while !self.try_drain() {
+            std::thread::yield_now();
+        }
+        self.table.freeze()
+    }
+
+    /// Whether the table, which has been rotated out, may hold a version that is newer than `seq`.
+    fn may_exceed(&self, seq: SeqNo) -> bool {
+        !self.try_drain() || self.max_seq.get().is_none_or(|max| max.is_some_and(|max| max > seq))
+    }
+}
+
+/// The tables, newest first: the active one, then the frozen ones.
+pub(super) struct Tables<K: ?Sized, C, S> {
+    generations: Box<[Arc<Generation<K, C, S>>]>,
+}
+
+impl<K: ?Sized, C, S> Tables<K, C, S> {
+    /// `generations`: newest first, at least one.
+    pub(super) fn new(generations: Box<[Arc<Generation<K, C, S>>]>) -> Self {
+        debug_assert!(!generations.is_empty());
+        Self { generations }
+    }
+
+    pub(super) fn active(&self) -> &Arc<Generation<K, C, S>> {
+        &self.generations[0]
+    }
+
+    pub(super) fn frozen(&self) -> &[Arc<Generation<K, C, S>>] {
+        &self.generations[1..]
+    }
+
+    pub(super) fn tables(&self) -> impl Iterator<Item = &Arc<ManagedTable<K, C, S>>> {
+        self.generations.iter().map(|generation| &generation.table)
+    }
+}
+
+impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tables<K, C, S> {
+    /// The newest version of a key with a sequence number of at most `view`, tombstones included.
+    ///
+    /// Goes from the newest table to the oldest, and past those that cannot hold anything newer than what was found.
+    pub(super) fn find(&self, key: &K, view: SeqNo) -> Option<Entry<'_, K>> {
+        let mut newest: Option<Entry<'_, K>> = None;
+        for generation in &self.generations {
+            if newest.is_none_or(|newest| generation.may_exceed(newest.seq)) {
+                let entry = generation.table.get_at(key, view);
+                newest = entry.filter(|entry| newest.is_none_or(|newest| entry.seq > newest.seq)).or(newest);
+            }
+        }
+        newest
+    }
+
+    /// Whether a table that is not the active one has a version of a key, tombstones included. Waits for writes that were
+    /// inside such a table when it was rotated out.
+    pub(super) fn is_in_frozen(&self, key: &K) -> bool {
+        self.frozen().iter().any(|generation| generation.drain().entry(key).is_some())
+    }
+}

@@ -1,0 +1,119 @@
+//! Backpressure: what a write meets before it looks at a table.
+//!
+//! The level is one word that writes only read; it changes when a table is frozen or retired. Only frozen tables count, so
+//! that whoever stalls waits for a flush that can happen.
+
+use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use super::error::WriteError;
+use super::queue::State;
+use super::{ManagerConfig, Shared};
+use crate::clock::SeqClock;
+use crate::comparator::Comparator;
+use crate::list::Key;
+use crate::memtable::Pressure;
+
+const OPEN: u8 = 0;
+const SLOW: u8 = 1;
+const STALLED: u8 = 2;
+const CLOSED: u8 = 3;
+
+/// The level, and what it has cost. The counters are statistics: `Relaxed`.
+#[derive(Default)]
+pub(super) struct Throttle {
+    level: AtomicU8,
+    pub(super) delays: AtomicUsize,
+    pub(super) stalls: AtomicUsize,
+    pub(super) stalled_nanos: AtomicU64,
+}
+
+impl Throttle {
+    pub(super) fn close(&self) {
+        self.level.store(CLOSED, SeqCst);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.level.load(SeqCst) == CLOSED
+    }
+
+    /// Sets the level by what is frozen.
+    pub(super) fn set(&self, config: &ManagerConfig, frozen_tables: usize, frozen_bytes: usize) {
+        let reaches = |tables: Option<usize>, bytes: Option<usize>| {
+            // An empty queue never stalls anybody: no flush would end it.
+            frozen_tables > 0
+                && (tables.is_some_and(|limit| frozen_tables >= limit)
+                    || bytes.is_some_and(|limit| frozen_bytes >= limit))
+        };
+        let level = if reaches(config.max_frozen_tables, config.max_frozen_bytes) {
+            STALLED
+        } else if reaches(config.soft_frozen_tables, config.soft_frozen_bytes) {
+            SLOW
+        } else {
+            OPEN
+        };
+        if !self.is_closed() {
+            self.level.store(level, SeqCst);
+        }
+    }
+
+    pub(super) fn pressure(&self) -> Pressure {
+        match self.level.load(SeqCst) {
+            OPEN => Pressure::Normal,
+            SLOW => Pressure::Backpressure,
+            _ => Pressure::Full,
+        }
+    }
+}
+
+impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
+    /// Lets a write through, at once, after a delay, when a flush completes, or not at all.
+    #[inline]
+    pub(super) fn admit(&self) -> Result<(), WriteError> {
+        match self.throttle.level.load(SeqCst) {
+            OPEN => Ok(()),
+            level => self.admit_slowly(level),
+        }
+    }
+
+    #[cold]
+    fn admit_slowly(&self, level: u8) -> Result<(), WriteError> {
+        if level == SLOW {
+            self.throttle.delays.fetch_add(1, Relaxed);
+            std::thread::sleep(self.config.soft_delay);
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut state = self.lock();
+        let mut stalled = false;
+        let admitted = loop {
+            match self.throttle.level.load(SeqCst) {
+                OPEN | SLOW => break Ok(()),
+                CLOSED => break Err(WriteError::ShutDown),
+                _ => {}
+            }
+            stalled = true;
+            let waited = begun.elapsed();
+            let Some(left) = self.config.stall_timeout.checked_sub(waited).filter(|left| !left.is_zero()) else {
+                let State { frozen, .. } = &*state;
+                break Err(WriteError::Stalled {
+                    waited,
+                    frozen_tables: frozen.len(),
+                    frozen_bytes: state.frozen_bytes(),
+                });
+            };
+            state = self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        };
+        drop(state);
+        if stalled {
+            self.throttle.stalls.fetch_add(1, Relaxed);
+            self.throttle.stalled_nanos.fetch_add(nanos(begun.elapsed()), Relaxed);
+        }
+        admitted
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

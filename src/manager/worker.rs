@@ -1,0 +1,141 @@
+//! Background threads that flush.
+
+use core::sync::atomic::Ordering::SeqCst;
+use std::boxed::Box;
+use std::error::Error;
+use std::format;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+use super::{FlushJob, MemtableManager, Shared};
+use crate::clock::{EpochClock, SeqClock};
+use crate::comparator::{Bytewise, Comparator};
+use crate::list::Key;
+
+/// Brings a frozen table to safety: writes it to a file, sends it elsewhere.
+///
+/// Called by background threads, several of them at once if there are several, each with another table. When it returns `Ok`
+/// the table is completed, so what was in it must be readable elsewhere by then. An error or a panic gives the table back;
+/// it is tried again after a while.
+///
+/// A closure is one.
+///
+/// ```
+/// use std::error::Error;
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use memskip::{Flush, FlushJob, ManagerConfig, MemtableManager};
+///
+/// struct Discard;
+///
+/// impl Flush for Discard {
+///     fn flush(&self, job: &FlushJob) -> Result<(), Box<dyn Error + Send + Sync>> {
+///         if job.attempt() == 1 { Err("try again".into()) } else { Ok(()) }
+///     }
+/// }
+///
+/// let manager = MemtableManager::new(ManagerConfig::new())?;
+/// manager.start_flushers(1, Discard)?;
+/// manager.put(b"k", b"v")?;
+/// let left = manager.shutdown(Duration::from_secs(10));
+/// assert!(left.is_empty());
+/// assert_eq!((manager.stats().flushes, manager.stats().failed_flushes), (1, 1));
+/// # Ok::<(), Box<dyn Error>>(())
+/// ```
+pub trait Flush<K: Key + ?Sized = [u8], C: Comparator<K> = Bytewise, S: SeqClock = EpochClock> {
+    /// Flushes a table.
+    fn flush(&self, job: &FlushJob<K, C, S>) -> Result<(), Box<dyn Error + Send + Sync>>;
+}
+
+impl<K, C, S, F> Flush<K, C, S> for F
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    S: SeqClock,
+    F: Fn(&FlushJob<K, C, S>) -> Result<(), Box<dyn Error + Send + Sync>>,
+{
+    fn flush(&self, job: &FlushJob<K, C, S>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self(job)
+    }
+}
+
+/// A delay is doubled this many times at most.
+const MAX_DOUBLINGS: u32 = 6;
+
+impl<K, C, S> MemtableManager<K, C, S>
+where
+    K: Key + ?Sized + 'static,
+    C: Comparator<K> + Send + Sync + 'static,
+    S: SeqClock + Send + Sync + 'static,
+{
+    /// Starts `threads` background threads that flush until the manager is shut down or dropped. An error if the system refuses
+    /// one; those already started go on.
+    pub fn start_flushers(
+        &self,
+        threads: usize,
+        flush: impl Flush<K, C, S> + Send + Sync + 'static,
+    ) -> std::io::Result<()> {
+        let flush = Arc::new(flush);
+        for number in 0..threads {
+            let (shared, flush) = (Arc::clone(&self.shared), Arc::clone(&flush));
+            let thread = std::thread::Builder::new().name(format!("memskip-flush-{number}"));
+            let handle = thread.spawn(move || shared.flush_until_stopped(&*flush))?;
+            self.flushers.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        }
+        Ok(())
+    }
+}
+
+impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
+    fn flush_until_stopped(self: &Arc<Self>, flush: &impl Flush<K, C, S>) {
+        while !self.stopped.load(SeqCst) {
+            let Some(job) = self.wait_for_job(None) else {
+                // Closed: another flusher may still fail and give its table back.
+                self.pause(Duration::from_millis(1));
+                continue;
+            };
+            let attempt = job.attempt();
+            // What the closure owns may be in disorder after a panic; that is its author's to decide.
+            if matches!(catch_unwind(AssertUnwindSafe(|| flush.flush(&job))), Ok(Ok(()))) {
+                // It can have been completed or failed by id meanwhile.
+                let _ = job.complete();
+            } else {
+                let _ = job.fail();
+                self.pause(self.config.flush_retry.saturating_mul(1 << attempt.saturating_sub(1).min(MAX_DOUBLINGS)));
+            }
+        }
+    }
+
+    /// Sleeps, or until told to stop.
+    fn pause(&self, time: Duration) {
+        let Some(until) = Instant::now().checked_add(time) else { return };
+        let mut state = self.lock();
+        while !self.stopped.load(SeqCst) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.stop.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl<K: ?Sized, C, S> MemtableManager<K, C, S> {
+    /// Stops the background threads and waits for them.
+    pub(super) fn stop_flushers(&self) {
+        let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.stopped.store(true, SeqCst);
+        drop(state);
+        self.shared.stop.notify_all();
+        self.shared.work.notify_all();
+        let handles = core::mem::take(&mut *self.flushers.lock().unwrap_or_else(PoisonError::into_inner));
+        let others: Vec<_> =
+            handles.into_iter().filter(|handle| handle.thread().id() != std::thread::current().id()).collect();
+        for handle in others {
+            // It catches panics of the flush.
+            let _ = handle.join();
+        }
+    }
+}

@@ -1,0 +1,913 @@
+//! loom models of the crate itself: every interleaving of a few threads, and every value that the memory model lets a
+//! load return, with at most `PREEMPTIONS` involuntary switches per execution.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release --test loom`; `.ci/loom.sh` does that.
+//!
+//! - Each model gives the outcomes that it must have seen. It fails if one is missing, and if there is another.
+//! - Each ordering in `src/sync.rs` that matters has a twin (`twins`, below): the same build with that one ordering
+//!   weakened (`MEMSKIP_WEAKEN`), in which the model named there must fail. So it is known that the checker sees it.
+//! - The orderings that no model can miss stand in a table at the end, with the reason.
+//!
+//! Traps: loom skips executions when whoever loads first and swaps later is the main thread or was spawned first
+//! (tokio-rs/loom 166, 392), so readers are spawned last. loom takes `SeqCst` accesses for acquire and release, so where
+//! the crate relies on their total order it has a fence under loom. Plain bytes are seen through the crate's `Witness`,
+//! and through loom's atomics, whose creation counts as a write.
+#![cfg(loom)]
+#![allow(unsafe_code, reason = "an arena")]
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use loom::thread::{self, JoinHandle};
+use memskip::{
+    Arena, Builder, Bytewise, ChunkArena, ChunkSizes, Comparator, EpochClock, Global, Handle, InsertError, ManualClock,
+    Memtable, OutOfMemory, SeqClock, SeqNo, Shard, ShardedArena, UNIT, WriteBatch,
+};
+
+/// Involuntary switches per execution, unless a model says otherwise. Two are enough for every twin, three add nothing
+/// but time (`LOOM_MAX_PREEMPTIONS` asks for another number).
+const PREEMPTIONS: usize = 2;
+
+/// Runs a model and compares the outcomes with those that it must have.
+fn model<O: Ord + Debug + Send + 'static>(wanted: impl IntoIterator<Item = O>, body: fn() -> O) {
+    bounded(PREEMPTIONS, wanted, body);
+}
+
+fn bounded<O: Ord + Debug + Send + 'static>(preemptions: usize, wanted: impl IntoIterator<Item = O>, body: fn() -> O) {
+    let seen = Arc::new(Mutex::new(BTreeMap::<O, usize>::new()));
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    builder.max_branches = 10_000;
+    let note = Arc::clone(&seen);
+    builder.check(move || {
+        let outcome = body();
+        *note.lock().expect("never poisoned").entry(outcome).or_default() += 1;
+    });
+    let seen = seen.lock().expect("never poisoned");
+    println!("executions: {}, outcomes: {seen:?}", seen.values().sum::<usize>());
+    let wanted: Vec<O> = wanted.into_iter().collect();
+    let never: Vec<&O> = wanted.iter().filter(|outcome| !seen.contains_key(*outcome)).collect();
+    assert!(never.is_empty(), "{NEVER_SEEN}: {never:?}");
+    let others: Vec<&O> = seen.keys().filter(|outcome| !wanted.contains(outcome)).collect();
+    assert!(others.is_empty(), "not foreseen: {others:?}");
+}
+
+/// A model that has not seen what it must see proves nothing, so this does not count as a twin's failure.
+const NEVER_SEEN: &str = "never seen";
+
+loom::thread_local! {
+    static SHARD: Cell<usize> = Cell::new(0);
+}
+
+/// A thread with an arena shard of its own, so that threads meet only where the model wants them to.
+fn spawn<T: 'static>(shard: usize, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    thread::spawn(move || {
+        SHARD.with(|own| own.set(shard));
+        body()
+    })
+}
+
+fn join<T>(thread: JoinHandle<T>) -> T {
+    thread.join().expect("the thread panicked")
+}
+
+/// An arena that is no part of the model: its own words are not loom's, so it costs no executions. The crate's arenas
+/// have models of their own. One region per thread.
+struct Still {
+    shards: [Shard; THREADS],
+    next: [AtomicU32; THREADS],
+    memory: Box<[Lines]>,
+}
+
+const THREADS: usize = 4;
+/// Units per region.
+const REGION: u32 = 256;
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Lines(#[allow(dead_code, reason = "only its address counts")] [MaybeUninit<u8>; 64]);
+
+impl Still {
+    fn new() -> Self {
+        let lines = THREADS * REGION as usize * UNIT / size_of::<Lines>();
+        Self {
+            shards: std::array::from_fn(|_| Shard::new()),
+            // Not at 0, which is no handle, and aligned.
+            next: std::array::from_fn(|region| AtomicU32::new(region as u32 * REGION + 8)),
+            memory: vec![Lines([MaybeUninit::uninit(); 64]); lines].into(),
+        }
+    }
+}
+
+// SAFETY: regions are disjoint and only moved through upwards; the memory is a box that lives as long as this.
+unsafe impl Arena for Still {
+    fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+    fn current_shard(&self) -> usize {
+        SHARD.with(Cell::get)
+    }
+    fn allocate(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
+        let next = &self.next[shard];
+        // Only one of loom's threads runs at a time, and none is switched here.
+        let start = next.load(Relaxed).next_multiple_of((align / UNIT).max(1) as u32);
+        let end = start + size.div_ceil(UNIT) as u32;
+        if end > (shard as u32 + 1) * REGION {
+            return Err(OutOfMemory);
+        }
+        next.store(end, Relaxed);
+        Ok(Handle(start))
+    }
+    unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
+        assert!(!handle.is_none(), "handle 0 was followed");
+        let memory = NonNull::from(&*self.memory).cast::<u8>();
+        // SAFETY: handles are units of this memory.
+        unsafe { memory.add(handle.0 as usize * UNIT) }
+    }
+    fn used(&self) -> usize {
+        self.memory.len() * size_of::<Lines>()
+    }
+    fn reserved(&self) -> usize {
+        self.memory.len() * size_of::<Lines>()
+    }
+    fn reset(&mut self) {
+        *self = Self::new();
+    }
+}
+
+type Table<S, const H: usize, C = Bytewise> = Memtable<[u8], C, Still, S, H>;
+
+/// An empty table of `H` levels; base level only unless lanes are what it is about.
+fn table<const H: usize>() -> Arc<Table<EpochClock, H>> {
+    Arc::new(Builder::with_arena(Still::new()).max_height::<H>().build())
+}
+
+fn base() -> Arc<Table<EpochClock, 1>> {
+    table()
+}
+
+/// Everything holds together, and the newest values are these.
+fn holds<S: SeqClock, C: Comparator<[u8]>, A: Arena, const H: usize>(
+    table: &Memtable<[u8], C, A, S, H>,
+    wanted: &[(&[u8], &[u8])],
+) {
+    table.validate().unwrap_or_else(|broken| panic!("{broken:?}"));
+    let found: Vec<_> = table.iter().map(|entry| (entry.key, entry.value)).collect();
+    assert_eq!(found, wanted);
+    for (key, value) in wanted {
+        assert_eq!(table.get(key).map(|found| found.0), Some(*value));
+    }
+}
+
+// ---- Single writes ---------------------------------------------------------------------------------------------------
+
+/// Two keys into one gap: both are there, in order, and whoever comes second sees the first.
+#[test]
+fn two_inserts_beside_each_other() {
+    model([(true, true), (true, false), (false, true)], || {
+        let table = base();
+        assert!(table.insert(b"a", b"0"));
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(1, move || one.insert(b"b", b"1").then(|| one.contains_key(b"c")));
+        let two = spawn(2, move || two.insert(b"c", b"2").then(|| two.contains_key(b"b")));
+        let saw = (join(one).expect("inserted"), join(two).expect("inserted"));
+        holds(&table, &[(b"a", b"0"), (b"b", b"1"), (b"c", b"2")]);
+        saw
+    });
+}
+
+/// One key from two threads: one wins, and the other sees the winner's value at once.
+#[test]
+fn two_inserts_of_the_same_key() {
+    model([b"1", b"2"], || {
+        let table = base();
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let insert = |table: &Table<EpochClock, 1>, value: &'static [u8; 1]| {
+            let won = table.insert(b"k", value);
+            let found = table.get_live(b"k").expect("inserted here or elsewhere");
+            assert_eq!(won, found == value);
+            won
+        };
+        let one = spawn(1, move || insert(&one, b"1"));
+        let two = spawn(2, move || insert(&two, b"2"));
+        let (one, two) = (join(one), join(two));
+        assert!(one != two, "{one} {two}");
+        let winner = if one { b"1" } else { b"2" };
+        holds(&table, &[(b"k", winner)]);
+        assert_eq!((table.len(), table.version_count()), (1, 1));
+        winner
+    });
+}
+
+/// A search beside an insert finds all that was there, in order, and the new key or not; once found it stays.
+#[test]
+fn insert_against_search() {
+    model([(false, false), (false, true), (true, true)], || {
+        let table = base();
+        assert!(table.insert(b"a", b"0") && table.insert(b"c", b"2"));
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || assert!(writer.insert(b"b", b"1")));
+        let reader = spawn(2, move || {
+            let first = reader.get_live(b"b").inspect(|value| assert_eq!(*value, b"1")).is_some();
+            let keys: Vec<_> = reader.iter().map(|entry| entry.key).collect();
+            let second = keys == [b"a", b"b", b"c"];
+            assert!(second || keys == [b"a", b"c"], "{keys:?}");
+            (first, second)
+        });
+        join(writer);
+        let saw = join(reader);
+        holds(&table, &[(b"a", b"0"), (b"b", b"1"), (b"c", b"2")]);
+        saw
+    });
+}
+
+/// Reads of a key that is overwritten twice: never absent, never backwards.
+#[test]
+fn overwrite_against_read() {
+    let never_back = [b"0", b"1", b"2"].map(|first| [b"0", b"1", b"2"].map(|second| (first, second)));
+    model(never_back.into_iter().flatten().filter(|(first, second)| first <= second), || {
+        let table = base();
+        assert!(table.insert(b"k", b"0"));
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || {
+            let first = writer.put(b"k", b"1").expect("room");
+            assert!(first <= writer.put(b"k", b"2").expect("room"));
+        });
+        let reader = spawn(2, move || {
+            let get = || match reader.get_live(b"k") {
+                Some(b"0") => b"0",
+                Some(b"1") => b"1",
+                Some(b"2") => b"2",
+                other => panic!("{other:?}"),
+            };
+            (get(), get())
+        });
+        join(writer);
+        let saw = join(reader);
+        assert!(saw.0 <= saw.1, "{saw:?}");
+        holds(&table, &[(b"k", b"2")]);
+        saw
+    });
+}
+
+/// Two overwrites of one key: both are in the chain, the figures are exact.
+#[test]
+fn two_overwrites() {
+    model([b"1", b"2"], || {
+        let table = base();
+        assert!(table.insert(b"k", b"0"));
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(1, move || one.put(b"k", b"1").expect("room"));
+        let two = spawn(2, move || two.put(b"k", b"2").expect("room"));
+        let (one, two) = (join(one), join(two));
+        let last = if table.get_live(b"k") == Some(b"1") { b"1" } else { b"2" };
+        assert!(if last == b"1" { two <= one } else { one <= two });
+        holds(&table, &[(b"k", last)]);
+        assert_eq!((table.len(), table.version_count()), (1, 3));
+        last
+    });
+}
+
+// ---- Snapshots -------------------------------------------------------------------------------------------------------
+
+/// A snapshot beside an overwrite: what it shows once it always shows, and a read after it is no older.
+#[test]
+fn overwrite_against_snapshot() {
+    model([(b"0", b"0"), (b"0", b"1"), (b"1", b"1")], || {
+        let table = base();
+        assert!(table.insert(b"k", b"0"));
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || writer.put(b"k", b"1").expect("room"));
+        let reader = spawn(2, move || {
+            let snapshot = reader.snapshot();
+            let value = |value: Option<&[u8]>| if value.expect("never absent") == b"0" { b"0" } else { b"1" };
+            let first = value(snapshot.get_live(b"k"));
+            let newest = value(reader.get_live(b"k"));
+            assert_eq!(value(snapshot.get_live(b"k")), first, "the snapshot changed");
+            assert!(newest >= first);
+            (snapshot.seq(), first, newest)
+        });
+        let written = join(writer);
+        let (seq, first, newest) = join(reader);
+        assert_eq!(written <= seq, first == b"1");
+        holds(&table, &[(b"k", b"1")]);
+        (first, newest)
+    });
+}
+
+/// The same with a new key, and with a clock that promises nothing about its orderings and numbers every write.
+#[test]
+fn insert_against_snapshot() {
+    model([(false, false), (false, true), (true, true)], || {
+        let table = base();
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || writer.put(b"k", b"1").expect("room"));
+        let reader = spawn(2, move || {
+            let snapshot = reader.snapshot();
+            let first = snapshot.contains_key(b"k");
+            let newest = reader.contains_key(b"k");
+            assert_eq!(snapshot.contains_key(b"k"), first, "the snapshot changed");
+            (snapshot.seq(), first, newest)
+        });
+        let written = join(writer);
+        let (seq, first, newest) = join(reader);
+        assert_eq!(written <= seq, first);
+        holds(&table, &[(b"k", b"1")]);
+        (first, newest)
+    });
+}
+
+/// A snapshot beside a delete.
+#[test]
+fn delete_against_snapshot() {
+    model([(false, false), (true, false), (true, true)], || {
+        let table = base();
+        assert!(table.insert(b"k", b"0"));
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || assert!(writer.delete(b"k")));
+        let reader = spawn(2, move || {
+            let snapshot = reader.snapshot();
+            let first = snapshot.get(b"k").expect("a value or a tombstone");
+            let newest = reader.contains_key(b"k");
+            assert_eq!(snapshot.get(b"k"), Some(first), "the snapshot changed");
+            (!first.1, newest)
+        });
+        join(writer);
+        let saw = join(reader);
+        table.validate().expect("valid");
+        assert_eq!((table.len(), table.tombstones(), table.version_count()), (0, 1, 2));
+        saw
+    });
+}
+
+/// Of two deletes one finds the key; a put between them makes it both.
+#[test]
+fn two_deletes() {
+    model([(true, false), (false, true)], || {
+        let table = base();
+        assert!(table.insert(b"k", b"0"));
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(1, move || one.delete(b"k"));
+        let two = spawn(2, move || two.delete(b"k"));
+        let won = (join(one), join(two));
+        table.validate().expect("valid");
+        assert_eq!((table.len(), table.tombstones(), table.version_count()), (0, 1, 2));
+        won
+    });
+}
+
+/// An effect is never in a snapshot without its cause: who reads `a` and then writes `b` gets a number that is no less.
+#[test]
+fn cause_before_effect() {
+    model([(false, false), (true, false), (true, true)], || {
+        let table = base();
+        let (first, second, reader) = (Arc::clone(&table), Arc::clone(&table), Arc::clone(&table));
+        let first = spawn(1, move || first.put(b"a", b"1").expect("room"));
+        let second =
+            spawn(2, move || second.entry(b"a").map(|cause| (cause.seq, second.put(b"b", b"2").expect("room"))));
+        let reader = spawn(3, move || assert!(reader.snapshot().seq() > SeqNo(0)));
+        let cause = join(first);
+        let effect = join(second);
+        join(reader);
+        if let Some((seen, effect)) = effect {
+            assert!(seen == cause && effect >= cause, "{effect} because of {cause}");
+        }
+        (effect.is_some(), effect.is_some_and(|(_, effect)| effect > cause))
+    });
+}
+
+/// A clock that counts who draws numbers.
+#[derive(Default)]
+struct Watched {
+    clock: EpochClock,
+    drawn: [AtomicUsize; THREADS],
+}
+
+impl SeqClock for Watched {
+    // The fences are the crate's to place.
+    const ORDERED: bool = false;
+    fn stamp(&self) -> SeqNo {
+        self.drawn[SHARD.with(Cell::get)].fetch_add(1, Relaxed);
+        self.clock.stamp()
+    }
+    fn snapshot(&self) -> SeqNo {
+        self.clock.snapshot()
+    }
+    fn observe(&self, seq: SeqNo) {
+        self.clock.observe(seq);
+    }
+}
+
+/// A reader that meets a pending version stamps it; the writer takes the number that was decided first. Told by who drew a
+/// number, and whether the reader found the version.
+#[test]
+fn helping_a_pending_version() {
+    model([(false, false), (true, false), (true, true)], || {
+        let table = Builder::with_arena(Still::new()).clock(Watched::default()).max_height::<1>().build();
+        let table: Arc<Table<Watched, 1>> = Arc::new(table);
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || writer.put(b"k", b"1").expect("room"));
+        let reader = spawn(2, move || {
+            let snapshot = reader.snapshot();
+            let seen = reader.entry(b"k").map(|entry| entry.seq);
+            let shown = snapshot.contains_key(b"k");
+            if let Some(seq) = seen {
+                assert_eq!(shown, seq <= snapshot.seq());
+            }
+            assert_eq!(shown, snapshot.contains_key(b"k"), "the snapshot changed");
+            seen
+        });
+        let written = join(writer);
+        let seen = join(reader);
+        assert!(seen.is_none_or(|seen| seen == written), "{seen:?} {written}");
+        holds(&table, &[(b"k", b"1")]);
+        let helped = table.clock().drawn[2].load(Relaxed) > 0;
+        (seen.is_some(), seen.is_some() && helped)
+    });
+}
+
+// ---- Numbers of the engine's own -------------------------------------------------------------------------------------
+
+fn numbered() -> Arc<Table<ManualClock, 1>> {
+    Arc::new(Builder::with_arena(Still::new()).clock(ManualClock::new()).max_height::<1>().build())
+}
+
+fn value_at(table: &Table<ManualClock, 1>, seq: u64) -> Option<&[u8]> {
+    table.get_at(b"k", SeqNo(seq)).map(|entry| entry.value)
+}
+
+/// Numbers out of order across threads: the chain is sorted whatever the order of arrival, and a read at a number never
+/// goes back. Told by what the reader saw at 25.
+#[test]
+fn out_of_order_put_at() {
+    let values = [&b"10"[..], b"20", b"15"];
+    model([values[0], values[1], values[2]], || {
+        let table = numbered();
+        assert_eq!(table.put_at(b"k", b"10", SeqNo(10)), Ok(()));
+        let (high, low, reader) = (Arc::clone(&table), Arc::clone(&table), Arc::clone(&table));
+        let high = spawn(1, move || assert_eq!(high.put_at(b"k", b"20", SeqNo(20)), Ok(())));
+        let low = spawn(2, move || assert_eq!(low.put_at(b"k", b"15", SeqNo(15)), Ok(())));
+        let reader = spawn(3, move || {
+            let first = value_at(&reader, 25).expect("never absent").to_vec();
+            assert!(value_at(&reader, 25).expect("never absent") >= &first[..], "went back");
+            assert_eq!(value_at(&reader, 12), Some(&b"10"[..]));
+            first
+        });
+        join(high);
+        join(low);
+        let saw = join(reader);
+        holds(&table, &[(b"k", b"20")]);
+        let numbers: Vec<_> = table.versions().map(|entry| entry.seq.0).collect();
+        assert_eq!(numbers, [20, 15, 10]);
+        [&b"10"[..], b"20", b"15"].into_iter().find(|value| *value == saw).expect("one of these")
+    });
+}
+
+/// The same number twice: one is refused, and says so.
+#[test]
+fn the_same_number_twice() {
+    model([true, false], || {
+        let table = numbered();
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(1, move || one.put_at(b"k", b"1", SeqNo(5)));
+        let two = spawn(2, move || two.put_at(b"k", b"2", SeqNo(5)));
+        let (one, two) = (join(one), join(two));
+        let refused = Err(InsertError::DuplicateSeqNo);
+        assert!((one == Ok(()) && two == refused) || (one == refused && two == Ok(())), "{one:?} {two:?}");
+        holds(&table, &[(b"k", if one.is_ok() { b"1" } else { b"2" })]);
+        one.is_ok()
+    });
+}
+
+/// A number of the engine's beside one from the clock: both are there, sorted; a plain put over it is newer.
+#[test]
+fn put_at_against_put() {
+    model([true, false], || {
+        let table = numbered();
+        let (given, drawn) = (Arc::clone(&table), Arc::clone(&table));
+        let given = spawn(1, move || assert_eq!(given.put_at(b"k", b"given", SeqNo(7)), Ok(())));
+        let drawn = spawn(2, move || drawn.put(b"k", b"drawn").expect("room"));
+        join(given);
+        let drawn = join(drawn);
+        assert_ne!(drawn, SeqNo(7));
+        holds(&table, &[(b"k", if drawn > SeqNo(7) { b"drawn" } else { b"given" })]);
+        assert_eq!(table.versions().count(), 2);
+        drawn > SeqNo(7)
+    });
+}
+
+// ---- Batches ---------------------------------------------------------------------------------------------------------
+
+fn batch(keys: [&[u8]; 2], value: &[u8]) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    for key in keys {
+        batch.put(key, value);
+    }
+    batch
+}
+
+/// A batch shows as a whole: plain reads, once they see a part, see the rest, and a snapshot sees all or nothing.
+#[test]
+fn batch_against_reads() {
+    model([(false, false), (false, true), (true, true)], || {
+        let table = base();
+        assert!(table.insert(b"a", b"0"));
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || writer.apply(&batch([b"a", b"b"], b"1")).expect("room"));
+        let reader = spawn(2, move || {
+            let first = reader.get_live(b"a").expect("never absent") == b"1";
+            let second = reader.get_live(b"b").is_some();
+            assert!(second || !first, "a part of the batch");
+            (first, second)
+        });
+        join(writer);
+        let saw = join(reader);
+        holds(&table, &[(b"a", b"1"), (b"b", b"1")]);
+        saw
+    });
+}
+
+/// The same with a snapshot, in both directions.
+#[test]
+fn batch_against_snapshot() {
+    model([(false, false), (false, true), (true, true)], || {
+        let table = base();
+        assert!(table.insert(b"a", b"0"));
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || writer.apply(&batch([b"a", b"b"], b"1")).expect("room"));
+        let reader = spawn(2, move || {
+            let snapshot = reader.snapshot();
+            let second = snapshot.contains_key(b"b");
+            let first = snapshot.get_live(b"a").expect("never absent") == b"1";
+            assert_eq!(first, second, "a part of the batch");
+            assert_eq!(snapshot.contains_key(b"b"), second, "the snapshot changed");
+            (first, reader.contains_key(b"b"))
+        });
+        let seq = join(writer);
+        let saw = join(reader);
+        holds(&table, &[(b"a", b"1"), (b"b", b"1")]);
+        assert!(table.versions().filter(|entry| entry.value == b"1").all(|entry| entry.seq == seq));
+        saw
+    });
+}
+
+/// A single put onto a key of a batch that may still be linking: it is seen by its own thread at once, by itself or under
+/// the batch; all versions are there, the chain sorted, the figures exact. Told by which is newest in the end.
+#[test]
+fn put_onto_a_linking_batch() {
+    model([b"b", b"s"], || {
+        let table = base();
+        assert!(table.insert(b"k", b"0"));
+        let (writer, single) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || writer.apply(&batch([b"k", b"l"], b"b")).expect("room"));
+        let single = spawn(2, move || {
+            let seq = single.put(b"k", b"s").expect("room");
+            let newest = single.entry(b"k").expect("just written");
+            assert!(newest.value != b"0" && newest.seq >= seq);
+            seq
+        });
+        let (batch, single) = (join(writer), join(single));
+        let newest = if table.get_live(b"k") == Some(b"b") { b"b" } else { b"s" };
+        assert!(if newest == b"b" { single <= batch } else { batch <= single });
+        holds(&table, &[(b"k", newest), (b"l", b"b")]);
+        assert_eq!((table.len(), table.version_count()), (2, 4));
+        newest
+    });
+}
+
+/// The same with a snapshot: the single put is below the batch or above it, at every look.
+#[test]
+fn put_onto_a_linking_batch_against_snapshot() {
+    model([b"0", b"b", b"s"], || {
+        let table = base();
+        assert!(table.insert(b"k", b"0"));
+        let (writer, single, reader) = (Arc::clone(&table), Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || writer.apply(&batch([b"k", b"l"], b"b")).expect("room"));
+        let single = spawn(2, move || single.put(b"k", b"s").expect("room"));
+        let reader = spawn(3, move || {
+            let snapshot = reader.snapshot();
+            let first = snapshot.get_live(b"k").expect("never absent");
+            let batch = snapshot.contains_key(b"l");
+            assert!(first != b"0" || !batch, "a part of the batch");
+            assert!(first != b"b" || batch, "a part of the batch");
+            assert_eq!(snapshot.get_live(b"k"), Some(first), "the snapshot changed");
+            [b"0", b"b", b"s"].into_iter().find(|value| *value == first).expect("one of these")
+        });
+        join(writer);
+        join(single);
+        let saw = join(reader);
+        table.validate().expect("valid");
+        saw
+    });
+}
+
+/// A number of the engine's onto a key of a linking batch: the batch commits above it or was there before.
+#[test]
+fn put_at_onto_a_linking_batch() {
+    model([(true, true), (true, false), (false, false)], || {
+        let table = numbered();
+        assert_eq!(table.put_at(b"k", b"0", SeqNo(1)), Ok(()));
+        let (writer, single) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || writer.apply(&batch([b"k", b"l"], b"b")).expect("room"));
+        let single = spawn(2, move || {
+            let result = single.put_at(b"k", b"s", SeqNo(2));
+            assert!(single.entry(b"k").expect("there").seq >= SeqNo(2));
+            result
+        });
+        let (batch, single) = (join(writer), join(single));
+        if let Err(error) = single {
+            assert_eq!((error, batch), (InsertError::DuplicateSeqNo, SeqNo(2)));
+        }
+        table.validate().expect("valid");
+        assert_eq!(table.version_count(), if single.is_ok() { 4 } else { 3 });
+        assert_eq!(table.get_live(b"k"), Some(if single.is_ok() && batch < SeqNo(2) { &b"s"[..] } else { b"b" }));
+        (single.is_ok(), batch > SeqNo(2))
+    });
+}
+
+/// Two batches that overlap in opposite orders, beside a snapshot: one is above the other on both keys.
+#[test]
+fn two_batches() {
+    model([[None, None], [Some(b"1"), Some(b"1")], [Some(b"2"), Some(b"2")]], || {
+        let table = base();
+        let (one, two, reader) = (Arc::clone(&table), Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(1, move || one.apply(&batch([b"a", b"b"], b"1")).expect("room"));
+        let two = spawn(2, move || two.apply(&batch([b"b", b"a"], b"2")).expect("room"));
+        let reader = spawn(3, move || {
+            let snapshot = reader.snapshot();
+            [b"b", b"a"].map(|key| snapshot.get_live(key).map(|value| if value == b"1" { b"1" } else { b"2" }))
+        });
+        let (one, two) = (join(one), join(two));
+        let saw = join(reader);
+        assert_eq!(saw[0], saw[1], "parts of batches");
+        let last = table.get_live(b"a").expect("there");
+        assert!(if last == b"1" { two <= one } else { one <= two });
+        holds(&table, &[(b"a", last), (b"b", last)]);
+        saw
+    });
+}
+
+// ---- Lanes -----------------------------------------------------------------------------------------------------------
+
+/// Byte strings, counting comparisons.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Comparator<[u8]> for Counting {
+    fn compare(&self, a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+        self.0.fetch_add(1, Relaxed);
+        Bytewise.compare(a, b)
+    }
+    fn hint(&self, key: &[u8], skip: usize) -> usize {
+        Comparator::<[u8]>::hint(&Bytewise, key, skip)
+    }
+    fn common_prefix(&self, a: &[u8], b: &[u8]) -> usize {
+        Bytewise.common_prefix(a, b)
+    }
+}
+
+/// Whether the lanes lead straight to a key: then it is the only one it is compared with.
+fn is_filed<S: SeqClock, const H: usize>(table: &Table<S, H, Counting>, key: &[u8]) -> bool {
+    let before = table.comparator().0.load(Relaxed);
+    assert!(table.contains_key(key));
+    table.comparator().0.load(Relaxed) == before + 1
+}
+
+fn counting<const H: usize>() -> Arc<Table<EpochClock, H, Counting>> {
+    Arc::new(Builder::with_arena(Still::new()).comparator(Counting::default()).max_height::<H>().build())
+}
+
+/// Two writers at one block: a writer that finds it taken drops its work, and nothing else is lost. Told by who was filed.
+#[test]
+fn lane_lock_refused() {
+    model([(true, true), (true, false), (false, true)], || {
+        let table = counting::<2>();
+        assert!(table.insert(b"m", b"0"));
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(1, move || assert!(one.insert(b"a", b"1")));
+        let two = spawn(2, move || assert!(two.insert(b"z", b"2")));
+        join(one);
+        join(two);
+        holds(&table, &[(b"a", b"1"), (b"m", b"0"), (b"z", b"2")]);
+        (is_filed(&table, b"a"), is_filed(&table, b"z"))
+    });
+}
+
+/// The third key splits the block, and makes the next lane; a reader on its way down sees the lanes before, after, or
+/// gives up on them, and finds everything.
+#[test]
+fn lane_split_against_reader() {
+    model([(false, false), (false, true), (true, true)], || {
+        let table = table::<3>();
+        assert!(table.insert(b"b", b"0") && table.insert(b"d", b"0"));
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || assert!(writer.insert(b"f", b"1")));
+        let reader = spawn(2, move || {
+            let first = reader.contains_key(b"f");
+            assert!(reader.contains_key(b"d"));
+            (first, reader.contains_key(b"f"))
+        });
+        join(writer);
+        let saw = join(reader);
+        holds(&table, &[(b"b", b"0"), (b"d", b"0"), (b"f", b"1")]);
+        saw
+    });
+}
+
+/// The same in the middle of a block, where entries move.
+#[test]
+fn lane_split_in_two_against_reader() {
+    model([(false, false), (false, true), (true, true)], || {
+        let table = table::<3>();
+        assert!(table.insert(b"b", b"0") && table.insert(b"f", b"0"));
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || assert!(writer.insert(b"d", b"1")));
+        let reader = spawn(2, move || {
+            let first = reader.contains_key(b"d");
+            assert!(reader.contains_key(b"f"));
+            (first, reader.contains_key(b"d"))
+        });
+        join(writer);
+        let saw = join(reader);
+        holds(&table, &[(b"b", b"0"), (b"d", b"1"), (b"f", b"0")]);
+        saw
+    });
+}
+
+/// A split beside a writer whose key belongs to the other half, or to the same.
+#[test]
+fn lane_split_against_writer() {
+    model([(true, true), (true, false), (false, true)], || {
+        let table = counting::<3>();
+        assert!(table.insert(b"b", b"0") && table.insert(b"f", b"0"));
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(1, move || assert!(one.insert(b"d", b"1")));
+        let two = spawn(2, move || assert!(two.insert(b"h", b"2")));
+        join(one);
+        join(two);
+        holds(&table, &[(b"b", b"0"), (b"d", b"1"), (b"f", b"0"), (b"h", b"2")]);
+        (is_filed(&table, b"d"), is_filed(&table, b"h"))
+    });
+}
+
+// ---- Arenas ----------------------------------------------------------------------------------------------------------
+
+fn small() -> ChunkSizes {
+    ChunkSizes { first: 128, largest: 256 }
+}
+
+/// Two threads that need a new chunk at once: blocks are disjoint, and the loser's chunk is kept for later. Told by the
+/// bytes held.
+#[test]
+fn chunk_growth_raced() {
+    fn fill(arena: &ChunkArena, byte: u8) -> Handle {
+        let handle = arena.allocate(0, 64, UNIT).expect("memory");
+        // SAFETY: just allocated.
+        let block = unsafe { arena.resolve(handle) };
+        // SAFETY: the block has 64 bytes.
+        unsafe { block.write_bytes(byte, 64) };
+        handle
+    }
+    model([1, 2], || {
+        let arena = Arc::new(ChunkArena::with_chunks(small(), Global));
+        let (one, two) = (Arc::clone(&arena), Arc::clone(&arena));
+        let one = spawn(1, move || fill(&one, 1));
+        let two = spawn(2, move || fill(&two, 2));
+        for (handle, byte) in [(join(one), 1), (join(two), 2)] {
+            assert!(arena.contains(handle, 64));
+            // SAFETY: allocated above.
+            let block = unsafe { arena.resolve(handle) };
+            // SAFETY: 64 bytes, written before the thread was joined.
+            let bytes = unsafe { NonNull::slice_from_raw_parts(block, 64).as_ref() };
+            assert!(bytes.iter().all(|found| *found == byte));
+        }
+        assert_eq!(arena.used(), 128);
+        arena.reserved() / 128
+    });
+}
+
+/// Nodes in chunks that were taken while others wrote and read: whoever is given a handle finds its chunk.
+#[test]
+fn chunk_growth_against_reader() {
+    model([(false, false), (false, true), (true, false), (true, true)], || {
+        let arena = ChunkArena::with_chunks(small(), Global);
+        let table = Arc::new(Builder::with_arena(arena).max_height::<1>().build());
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let read = |table: &Memtable<[u8], Bytewise, ChunkArena, EpochClock, 1>, key: &[u8]| {
+            table.get_live(key).inspect(|value| assert_eq!(value.len(), 48)).is_some()
+        };
+        let one = spawn(1, move || {
+            assert!(one.insert(b"b", &[1; 48]));
+            read(&one, b"c")
+        });
+        let two = spawn(2, move || {
+            let first = read(&two, b"b");
+            assert!(two.insert(b"c", &[2; 48]));
+            first
+        });
+        let saw = (join(one), join(two));
+        holds(&table, &[(b"b", &[1; 48]), (b"c", &[2; 48])]);
+        saw
+    });
+}
+
+/// Two regions over one directory, their first chunks taken at once.
+#[test]
+fn two_regions_grow() {
+    model([(false, true), (true, false), (true, true)], || {
+        let selector: fn() -> usize = || SHARD.with(Cell::get);
+        let arena = ShardedArena::with_parts(2, small(), selector, Global);
+        let table = Arc::new(Builder::with_arena(arena).max_height::<1>().build());
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(0, move || one.insert(b"b", b"1").then(|| one.contains_key(b"c")));
+        let two = spawn(1, move || two.insert(b"c", b"2").then(|| two.contains_key(b"b")));
+        let saw = (join(one).expect("inserted"), join(two).expect("inserted"));
+        holds(&table, &[(b"b", b"1"), (b"c", b"2")]);
+        saw
+    });
+}
+
+// ---- The end of a table ----------------------------------------------------------------------------------------------
+
+/// A freeze beside a writer: the write is in the frozen table or refused, never later.
+#[test]
+fn freeze_against_writer() {
+    model([true, false], || {
+        let table = base();
+        assert!(table.insert(b"a", b"0"));
+        let (writer, freezer) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || writer.put(b"b", b"1").map(drop));
+        let freezer = spawn(2, move || {
+            let frozen = freezer.freeze();
+            frozen.validate().expect("exact as soon as it is frozen");
+            frozen.contains_key(b"b")
+        });
+        let written = join(writer);
+        let seen = join(freezer);
+        assert_eq!(written, if seen { Ok(()) } else { Err(InsertError::Sealed) });
+        assert_eq!(table.contains_key(b"b"), seen);
+        seen
+    });
+}
+
+// ---- Twins -----------------------------------------------------------------------------------------------------------
+
+/// The model must fail when the ordering is weakened: run in a process of its own, since loom does not survive a failure.
+fn must_fail(ordering: &str, model: &str) {
+    let program = std::env::current_exe().expect("this program");
+    let mut twin = std::process::Command::new(program);
+    twin.args(["--exact", model, "--nocapture"]).env("MEMSKIP_WEAKEN", ordering).env("RUST_BACKTRACE", "0");
+    let output = twin.output().expect("it runs");
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.contains("running 1 test"), "no model {model}");
+    assert!(!output.status.success(), "{model} does not see '{ordering}' weakened:\n{text}");
+    assert!(!text.contains(NEVER_SEEN), "{model} with '{ordering}' weakened sees less, which proves nothing:\n{text}");
+    let why = text.lines().skip_while(|line| !line.contains("panicked at")).nth(1).unwrap_or("it crashed");
+    println!("{ordering}: {model}: {why}");
+}
+
+macro_rules! twins {
+    ($($ordering:ident: $model:ident;)+) => {
+        mod twins {
+            $(#[test]
+            fn $ordering() {
+                // Checked by the compiler: there is such a model.
+                let _: fn() = super::$model;
+                super::must_fail(stringify!($ordering), stringify!($model));
+            })+
+        }
+    };
+}
+
+twins! {
+    link: insert_against_search;
+    follow: insert_against_search;
+    store_load: overwrite_against_snapshot;
+    stamp: cause_before_effect;
+    stamp_read: cause_before_effect;
+    stamp_store: batch_against_reads;
+    commit: batch_against_reads;
+    file: lane_split_against_reader;
+    block_lock: lane_split_against_writer;
+    block_write: lane_split_against_reader;
+    block_unlock: lane_split_against_reader;
+    block_read: lane_split_against_reader;
+    block_check: lane_split_against_reader;
+    gate_leave: freeze_against_writer;
+    gate_look: freeze_against_writer;
+    chunk: chunk_growth_against_reader;
+    chunk_read: chunk_growth_against_reader;
+    batch_lock: two_batches;
+    batch_unlock: two_batches;
+    clock: overwrite_against_snapshot;
+    gate_enter: freeze_against_writer;
+    gate_wait: freeze_against_writer;
+    slab_lock: lane_split_against_writer;
+    slab_unlock: lane_split_against_writer;
+}
