@@ -16,7 +16,7 @@ for pair in i686:i386 aarch64:arm64 s390x:s390x; do
     mkdir -p "$lists/partial"
     printf "fetching the library for %s\n" "$arch"
     # One unreadable index (a mirror amid its update) does not matter if the package is found.
-    foreign "$arch" update || true
+    foreign "$arch" update 2>/dev/null || true
     (cd "$target/oldest" && retry foreign "$arch" download "libstd-rust-web-dev:$arch=1.85.0*" 2>/dev/null) || die "no library for $arch"
     dpkg -x "$target"/oldest/libstd-rust-web-dev_*_"$arch".deb "$target/oldest/root"
     rm "$target"/oldest/libstd-rust-web-dev_*_"$arch".deb

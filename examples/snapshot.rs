@@ -58,9 +58,10 @@ fn while_others_write() -> Result<(), Box<dyn Error>> {
             while !stop.load(Ordering::Relaxed) {
                 round = round.wrapping_add(1);
                 for key in (0..2_000u32).filter(|key| key % 7 == round % 7) {
-                    match key % 3 {
-                        0 => drop(table.delete(&key.to_be_bytes())),
-                        _ => drop(table.put(&key.to_be_bytes(), &round.to_be_bytes())?),
+                    if key % 3 == 0 {
+                        table.delete(&key.to_be_bytes());
+                    } else {
+                        table.put(&key.to_be_bytes(), &round.to_be_bytes())?;
                     }
                 }
                 // A real writer stops when the table is full. This one only keeps its table small.

@@ -23,7 +23,8 @@ pub struct SeqNo(pub u64);
 impl SeqNo {
     /// As a bound: the newest there is.
     pub const MAX: Self = Self(u64::MAX);
-    /// The largest number a version can have, 2^62 - 1.
+    /// The largest number a version can have, 2^62 - 1. A clock that has come here stays here: later writes get this number,
+    /// too, and snapshots can no longer tell them apart.
     pub const LIMIT: Self = Self((1 << 62) - 1);
 }
 

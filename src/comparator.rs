@@ -17,7 +17,8 @@ use core::cmp::Ordering;
 /// Constants are always correct, only slower; that is what the defaults are. A comparator that breaks these rules gets
 /// wrong answers, never undefined behaviour, a panic or an endless loop.
 ///
-/// A panic in a comparator leaves the table usable and the write that met it undone.
+/// A panic in a comparator leaves the table usable; the write that met it is done or undone as a whole (lanes are maintained
+/// after a write has taken effect).
 ///
 /// ```
 /// use core::cmp::Ordering;

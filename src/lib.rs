@@ -39,9 +39,9 @@ mod snapshot;
 mod memtable;
 
 #[cfg(feature = "std")]
-mod manager;
-#[cfg(feature = "std")]
 mod gauge;
+#[cfg(feature = "std")]
+mod manager;
 #[cfg(feature = "std")]
 mod monitor;
 
@@ -57,22 +57,24 @@ pub use comparator::{BigEndian, Bytewise, CommonPrefix, Comparator, Reverse};
 pub use cursor::Cursor;
 pub use entry::Entry;
 pub use error::{BatchError, Corruption, InsertError, OutOfMemory, SealError};
+#[cfg(feature = "std")]
+pub use gauge::{Gauge, MemoryBudget};
 pub use iter::{Iter, Range, Versions};
 pub use list::{Frozen, Key, Kind, LaneDensity};
+#[cfg(feature = "std")]
+pub use manager::{
+    ConfigError, Flush, FlushJob, FoundEntry, FrozenManagedTable, ManagedTable, ManagerConfig, ManagerEntry,
+    ManagerRange, ManagerSnapshot, ManagerStats, MemtableManager, OwnedManagerRange, TableId, TableStage, TableStats,
+    Tagged, Tags, UnknownFlush, WriteError,
+};
 pub use memtable::{
     ArenaPlan, Builder, ConcurrentSkipList, DEFAULT_HEIGHT, DefaultArena, FrozenMemtable, Given, Memtable,
     OnDuplicateSeqNo, Pressure, Stats, Table,
 };
+#[cfg(feature = "hash-index")]
+pub use memtable::{ByteEquality, HashIndex};
 #[cfg(feature = "alloc")]
 pub use memtable::{Growing, OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot, WriteBatch};
-#[cfg(feature = "std")]
-pub use manager::{
-    ConfigError, Flush, FlushJob, FoundEntry, FrozenManagedTable, ManagedTable, ManagerConfig, ManagerEntry, ManagerRange,
-    ManagerSnapshot, ManagerStats, MemtableManager, OwnedManagerRange, TableId, TableStage, TableStats, Tagged, Tags,
-    UnknownFlush, WriteError,
-};
-#[cfg(feature = "std")]
-pub use gauge::{Gauge, MemoryBudget};
 #[cfg(feature = "std")]
 pub use monitor::{MonitorLimits, PressureEvent, ThresholdMonitor};
 pub use snapshot::Snapshot;

@@ -5,17 +5,23 @@
 //! it shows that checkers see it: under loom by the environment, `MEMSKIP_WEAKEN=NAME` (`tests/loom.rs` does so for
 //! every one), elsewhere by `--cfg memskip_weaken="NAME"`.
 
+#[cfg(all(not(any(loom, shuttle)), feature = "critical-section", not(target_has_atomic = "64")))]
+mod masked;
 #[cfg(loom)]
 mod modelled;
 
+#[cfg(all(not(any(loom, shuttle)), feature = "critical-section", not(target_has_atomic = "64")))]
+pub(crate) use masked::AtomicU64;
 #[cfg(all(loom, feature = "alloc"))]
 pub(crate) use modelled::AtomicPtr;
 #[cfg(loom)]
 pub(crate) use modelled::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Order, fence};
 #[cfg(all(not(any(loom, shuttle)), feature = "alloc"))]
 pub(crate) use portable_atomic::AtomicPtr;
+#[cfg(not(any(loom, shuttle, all(feature = "critical-section", not(target_has_atomic = "64")))))]
+pub(crate) use portable_atomic::AtomicU64;
 #[cfg(not(any(loom, shuttle)))]
-pub(crate) use portable_atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
+pub(crate) use portable_atomic::{AtomicBool, AtomicU32, AtomicUsize, fence};
 #[cfg(all(shuttle, feature = "alloc"))]
 pub(crate) use shuttle::sync::atomic::AtomicPtr;
 #[cfg(shuttle)]
@@ -132,7 +138,9 @@ pub(crate) fn link_then_clock(clock_is_ordered: bool) {
     if without_store_load() {
         return;
     }
-    if cfg!(loom) || !clock_is_ordered {
+    // A section of `masked` orders less than a `SeqCst` access where there are several cores.
+    let is_masked = cfg!(all(feature = "critical-section", not(target_has_atomic = "64")));
+    if cfg!(loom) || is_masked || !clock_is_ordered {
         fence(order::BARRIER);
     }
 }

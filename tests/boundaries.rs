@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Model, Rng, Row, reversed, row, rows, scaled};
-use memskip::{Bytewise, CounterClock, DefaultArena, Memtable, SeqNo};
+use memskip::{Bytewise, CounterClock, DefaultArena, Entry, Memtable, SeqNo};
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 type Table = Memtable<[u8], Bytewise, DefaultArena, CounterClock>;
@@ -99,7 +99,7 @@ fn ranges_take_every_kind_of_range() {
 }
 
 /// Takes from both ends as the bits of `turns` say, until both have ended, and joins what came.
-fn by_turns<I: DoubleEndedIterator<Item = memskip::Entry<'static>>>(mut entries: I, turns: u64) -> Vec<Row> {
+fn by_turns<'a>(mut entries: impl DoubleEndedIterator<Item = Entry<'a>>, turns: u64) -> Vec<Row> {
     let (mut front, mut back) = (Vec::new(), Vec::new());
     for turn in 0.. {
         let next = if turns >> (turn % 64) & 1 == 0 { entries.next() } else { entries.next_back() };
@@ -118,7 +118,6 @@ fn by_turns<I: DoubleEndedIterator<Item = memskip::Entry<'static>>>(mut entries:
 fn both_ends_meet() {
     for n in 0..8_usize {
         let (table, model) = filled(n, 7);
-        let table: &'static Table = Box::leak(Box::new(table));
         for turns in 0..1_u64 << n.min(7) {
             let turns = turns | turns << 7 | turns << 14 | turns << 21;
             assert_eq!(by_turns(table.iter(), turns), model.newest(), "{n} keys, {turns:b}");
@@ -126,7 +125,6 @@ fn both_ends_meet() {
         }
     }
     let (table, model) = filled(scaled(1000), 8);
-    let table: &'static Table = Box::leak(Box::new(table));
     let mut rng = Rng::new(9);
     for _ in 0..20 {
         let (a, b) = (probe(rng.below(2000)), probe(rng.below(2000)));
@@ -248,6 +246,17 @@ fn cursors_wander() {
             }
             _ => assert_eq!(cursor.entry().map(row), newest.get(at).cloned()),
         }
+    }
+}
+
+/// `first_key` and `last_key` are the ends.
+#[test]
+fn first_and_last_key() {
+    let table = <Memtable>::new();
+    assert_eq!((table.first_key(), table.last_key()), (None, None));
+    for (i, (first, last)) in [(5, (5, 5)), (9, (5, 9)), (1, (1, 9)), (3, (1, 9))] {
+        table.put(&probe(i), b"").unwrap();
+        assert_eq!((table.first_key(), table.last_key()), (Some(&probe(first)[..]), Some(&probe(last)[..])));
     }
 }
 

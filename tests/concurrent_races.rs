@@ -4,7 +4,7 @@
 #[macro_use]
 mod common;
 
-use common::{Got, Rng, counter, key, rows, scaled, value};
+use common::{Rng, counter, key, rows, scaled, value};
 use memskip::{ConcurrentSkipList, CounterClock, EpochClock, Memtable, SeqClock, WriteBatch};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, RwLock};
@@ -92,7 +92,7 @@ fn one_get_or_insert_wins() {
         table.put_tombstone(&key(i)).unwrap();
     }
     let rounds = race(4, n, |me, round| {
-        let (found, inserted) = table.get_or_insert(&key(round), &value(me as u64)).got();
+        let (found, inserted) = table.get_or_insert(&key(round), &value(me as u64));
         (counter(found), inserted)
     });
     for (round, results) in rounds.iter().enumerate() {
@@ -110,7 +110,7 @@ fn one_get_or_insert_wins() {
 fn lives_and_deaths_balance() {
     let table = <Memtable>::with_shards(2);
     let results = race(4, scaled(2000), |me, round| match (me + round) % 2 {
-        0 => table.get_or_insert(b"k", b"v").got().1,
+        0 => table.get_or_insert(b"k", b"v").1,
         _ => table.delete(b"k"),
     });
     let (mut lives, mut deaths) = (0, 0);
@@ -328,7 +328,7 @@ fn batches_beside_conditional_writes() {
             return table.apply(&batch).is_ok();
         }
         table.insert(&inserted, b"insert");
-        let (value, first) = table.get_or_insert(&got, b"got").got();
+        let (value, first) = table.get_or_insert(&got, b"got");
         assert_eq!(value, if first { &b"got"[..] } else { b"batch" });
         // It was live before the batch, and is live after it.
         table.delete(&live)

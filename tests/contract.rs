@@ -5,7 +5,7 @@
 #[macro_use]
 mod common;
 
-use common::{Got, key, light, row};
+use common::{key, light, row};
 use memskip::{
     BatchError, BigEndian, Bytewise, ChunkArena, ChunkSizes, ConcurrentSkipList, CounterClock, EpochClock, FixedArena,
     FrozenMemtable, InsertError, Key, Kind, ManualClock, Memtable, Reverse, SeqNo, SingleShard, WriteBatch,
@@ -166,14 +166,16 @@ fn put_tombstone_is_blind() {
 #[test]
 fn get_or_insert_gives_the_value_that_is_there() {
     let table = Table::new();
-    assert_eq!(table.get_or_insert(b"k", b"1").got(), (&b"1"[..], true));
-    assert_eq!(table.get_or_insert(b"k", b"2").got(), (&b"1"[..], false));
+    assert_eq!(table.get_or_insert(b"k", b"1"), (&b"1"[..], true));
+    assert_eq!(table.get_or_insert(b"k", b"2"), (&b"1"[..], false));
     assert!(table.delete(b"k"));
-    assert_eq!(table.get_or_insert(b"k", b"3").got(), (&b"3"[..], true));
-    assert_eq!(table.get_or_insert(b"k", b"4").got(), (&b"3"[..], false));
+    assert_eq!(table.get_or_insert(b"k", b"3"), (&b"3"[..], true));
+    assert_eq!(table.get_or_insert(b"k", b"4"), (&b"3"[..], false));
     table.put_tombstone(b"blind").unwrap();
-    assert_eq!(table.get_or_insert(b"blind", b"").got(), (&b""[..], true));
+    assert_eq!(table.get_or_insert(b"blind", b""), (&b""[..], true));
     assert_eq!(table.get(b"blind"), Some((&b""[..], false)));
+    assert_eq!(table.try_get_or_insert(b"other", b"5"), Ok((&b"5"[..], true)));
+    assert_eq!(table.try_get_or_insert(b"other", b"6"), Ok((&b"5"[..], false)));
 }
 
 /// `insert_batch`: inserts one by one, and counts what went in and what did not.
@@ -226,6 +228,10 @@ fn apply_writes_all_under_one_number() {
     assert_eq!(batch.len(), 1);
     table.apply(&batch).unwrap();
     assert_eq!(table.get_live(b"new"), Some(&b"5"[..]));
+
+    let seq = table.apply_slice(&[(b"new", b"6", Kind::VALUE), (b"merge", b"", Kind::TOMBSTONE)]).unwrap();
+    let found = [table.entry(b"new").map(row), table.entry(b"merge").map(row)].map(Option::unwrap);
+    assert_eq!(found.map(|row| (row.seq, row.kind)), [(seq.0, 0), (seq.0, 1)]);
     assert_valid!(table);
 }
 
@@ -247,7 +253,10 @@ fn sealed_tables_refuse_every_write() {
     let mut batch = <WriteBatch>::new();
     batch.put(b"k", b"2");
     assert_eq!(table.apply(&batch), Err(sealed));
-    assert_eq!(table.get_or_insert(b"k", b"2").got(), (&b"1"[..], false), "what is there can still be got");
+    assert_eq!(table.get_or_insert(b"k", b"2"), (&b"1"[..], false), "what is there can still be got");
+    assert_eq!(table.get_or_insert(b"new", b"2"), (&b""[..], false));
+    assert_eq!(table.try_get_or_insert(b"new", b"2"), Err(sealed));
+    assert_eq!(table.apply_slice(&[(b"k", b"2", Kind::VALUE)]), Err(sealed));
     assert_eq!((table.version_count(), table.len()), (1, 1));
     assert!(!sealed.to_string().is_empty());
     let _: &dyn std::error::Error = &sealed;
@@ -358,17 +367,6 @@ fn get_many_is_many_gets() {
         table.get_many_into(&keys, &mut found);
         assert_eq!(found, expected);
         assert_eq!(table.snapshot().get_many(&keys), expected);
-    }
-}
-
-/// `first_key` and `last_key` are the ends.
-#[test]
-fn first_and_last_key() {
-    let table = Table::new();
-    assert_eq!((table.first_key(), table.last_key()), (None, None));
-    for (i, (first, last)) in [(5, (5, 5)), (9, (5, 9)), (1, (1, 9)), (3, (1, 9))] {
-        table.put(&key(i), b"").unwrap();
-        assert_eq!((table.first_key(), table.last_key()), (Some(&key(first)[..]), Some(&key(last)[..])));
     }
 }
 

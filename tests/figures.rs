@@ -5,7 +5,7 @@
 #[macro_use]
 mod common;
 
-use common::{Got, Model, Rng, key, scaled};
+use common::{Model, Rng, key, scaled};
 use memskip::{CounterClock, InsertError, Memtable, Pressure, SeqNo, WriteBatch};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -98,7 +98,7 @@ fn mixed_writes_are_counted_exactly() {
                 4 => model.write(&key, table.put_tombstone(&key).unwrap().0, 1, b""),
                 _ => {
                     attempts += 1;
-                    if table.get_or_insert(&key, &value).got().1 {
+                    if table.get_or_insert(&key, &value).1 {
                         assert!(!model.is_live(&key));
                         model.write(&key, table.entry(&key).unwrap().seq.0, 0, &value);
                     }
@@ -239,7 +239,7 @@ fn max_entries_is_exact() {
     assert!(!table.insert(b"new", b"w"));
     assert!(table.insert_batch(&[("new", "w")]).is_err());
     assert_eq!((table.version_count(), table.len(), table.tombstones()), (20, 7, 0));
-    assert_eq!(table.get_or_insert(&key(1), b"w").got(), (&b"v"[..], false), "reading what is there is no write");
+    assert_eq!(table.get_or_insert(&key(1), b"w"), (&b"v"[..], false), "reading what is there is no write");
     assert!(table.delete(&key(1)), "its bool could not say so");
     assert_eq!((table.version_count(), table.len(), table.tombstones()), (21, 6, 1));
     assert_valid!(table);

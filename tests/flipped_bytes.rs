@@ -72,7 +72,7 @@ fn flipped_bytes_in_the_arena_are_reported_or_harmless() {
     let mut reported = 0;
     let mut rng = Rng::new(1);
     let bits = allocator.bits();
-    let singles = (0..bits).step_by(if light() { 101 } else { 3 }).map(|bit| vec![bit]);
+    let singles = (0..bits).step_by(if light() { 101 } else { 7 }).map(|bit| vec![bit]);
     let handfuls: Vec<Vec<usize>> = (0..500).map(|_| (0..8).map(|_| rng.below(bits)).collect()).collect();
     for flipped in singles.chain(handfuls) {
         allocator.flip(&flipped);

@@ -5,7 +5,7 @@
 #[macro_use]
 mod common;
 
-use common::{Fuse, Got, Model, Rng, Row, counter, key, row, rows, scaled, value};
+use common::{Fuse, Model, Rng, Row, counter, key, row, rows, scaled, value};
 use memskip::{Bytewise, Comparator, CounterClock, EpochClock, Memtable, SeqClock, SeqNo, WriteBatch};
 use std::cmp::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -183,7 +183,7 @@ where
         1 => assert!(table.put(&key(3), b"new").is_ok()),
         2 => assert!(table.delete(&key(4))),
         3 => assert!(table.put_tombstone(b"key-dead").is_ok()),
-        4 => assert!(table.get_or_insert(b"key-new", b"new").got().1),
+        4 => assert!(table.get_or_insert(b"key-new", b"new").1),
         5 => {
             let mut batch = <WriteBatch>::new();
             batch.put(b"key-new", b"new");

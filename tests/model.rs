@@ -5,7 +5,7 @@
 #[macro_use]
 mod common;
 
-use common::{CaseInsensitive, Got, LengthFirst, Model, Order, Row, reversed, rows, scaled};
+use common::{CaseInsensitive, LengthFirst, Model, Order, Row, reversed, rows, scaled};
 use memskip::{
     Arena, BatchError, Bytewise, ChunkArena, ChunkSizes, CommonPrefix, Comparator, CounterClock, Entry, EpochClock,
     FixedArena, Global, InsertError, Kind, LaneDensity, ManualClock, Memtable, Reverse, SeqClock, SeqNo, WriteBatch,
@@ -244,7 +244,7 @@ impl<A: Arena, S: SeqClock, const H: usize> Run<'_, A, S, H> {
             }
             Op::PutAt(k, kind, seq) => self.put_at(k, *kind, *seq),
             Op::GetOrInsert(k, v) => {
-                let (found, inserted) = self.table.get_or_insert(k, v).got();
+                let (found, inserted) = self.table.get_or_insert(k, v);
                 let found = found.to_vec();
                 assert_eq!(inserted, !self.model.is_live(k));
                 if inserted {

@@ -61,12 +61,20 @@ struct State {
     /// Made ahead while the active table is under backpressure, so that a rotation is little more than a swap.
     spare: Option<Arc<Table>>,
     /// Oldest first.
-    sealed: VecDeque<Arc<SealedTable>>,
+    sealed: VecDeque<Waiting>,
     flushed: u64,
     closed: bool,
     stopped: bool,
     /// The first thing that went wrong; what follows from it is not reported.
     failure: Option<Failure>,
+}
+
+/// A sealed table in the queue.
+#[derive(Clone)]
+struct Waiting {
+    table: Arc<SealedTable>,
+    /// When it was frozen. It has as many when it is flushed, or rule 3 does not hold.
+    versions: usize,
 }
 
 /// Every table that a read has to ask, held for as long as the read lasts.
@@ -122,7 +130,7 @@ impl Engine {
         let state = self.lock();
         View {
             active: Arc::clone(&state.active),
-            sealed: state.sealed.iter().cloned().collect(),
+            sealed: state.sealed.iter().map(|waiting| Arc::clone(&waiting.table)).collect(),
             flushed: state.flushed,
         }
     }
@@ -171,9 +179,9 @@ impl Engine {
     /// Rule 3. The writes that `freeze` waits for need no lock, so waiting for them under ours is safe, and short.
     fn seal_active(&self, state: &mut State) {
         let started = Instant::now();
-        let sealed = state.active.freeze_arc();
+        let table = state.active.freeze_arc();
         self.longest_freeze_nanos.fetch_max(nanos(started.elapsed()), Ordering::Relaxed);
-        state.sealed.push_back(sealed);
+        state.sealed.push_back(Waiting { versions: table.version_count(), table });
         state.active = state.spare.take().unwrap_or_else(|| Arc::new(fresh_table(self.table_bytes)));
         self.sealed_one.notify_all();
     }
@@ -204,9 +212,9 @@ impl Engine {
     /// The flusher's thread: turns sealed tables into files, oldest first, until the engine is closed.
     pub fn flush_sealed_tables(&self, directory: &Path) -> Result<Vec<SortedFile>, Failure> {
         let mut files = Vec::new();
-        while let Some(table) = self.next_sealed()? {
-            let file = sorted_file::write(&directory.join(format!("{:06}.sorted", files.len() + 1)), &table)?;
-            files.push(file);
+        while let Some(Waiting { table, versions }) = self.next_sealed()? {
+            let path = directory.join(format!("{:06}.sorted", files.len() + 1));
+            files.push(sorted_file::write(&path, &table, versions)?);
 
             // Rule 4: until here the table was in the queue, and so in every view.
             let mut state = self.lock();
@@ -218,14 +226,14 @@ impl Engine {
         Ok(files)
     }
 
-    fn next_sealed(&self) -> Result<Option<Arc<SealedTable>>, Failure> {
+    fn next_sealed(&self) -> Result<Option<Waiting>, Failure> {
         let mut state = self.lock();
         loop {
             if state.stopped {
                 return Err(Stopped.into());
             }
-            if let Some(table) = state.sealed.front() {
-                return Ok(Some(Arc::clone(table)));
+            if let Some(waiting) = state.sealed.front() {
+                return Ok(Some(waiting.clone()));
             }
             if state.closed {
                 return Ok(None);

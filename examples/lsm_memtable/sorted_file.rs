@@ -36,7 +36,8 @@ pub struct SortedFile {
     pub flushing: Duration,
 }
 
-pub fn write(path: &Path, table: &SealedTable) -> Result<SortedFile, Failure> {
+/// Writes a sealed table of `expected` versions to a new file.
+pub fn write(path: &Path, table: &SealedTable, expected: usize) -> Result<SortedFile, Failure> {
     let cannot_write = |error: io::Error| -> Failure { format!("cannot write {}: {error}", path.display()).into() };
 
     // The table is frozen, so one walk tells the size of the file that the next one writes. An engine would reserve
@@ -68,9 +69,8 @@ pub fn write(path: &Path, table: &SealedTable) -> Result<SortedFile, Failure> {
         })?;
     let flushing = started.elapsed();
 
-    if versions != table.version_count() as u64 {
-        let counted = table.version_count();
-        return Err(format!("a table of {counted} versions gave {versions} on a walk").into());
+    if versions != expected as u64 {
+        return Err(format!("a table that was sealed with {expected} versions has {versions} of them").into());
     }
     let written = fs::metadata(path).map_err(cannot_write)?.len();
     if written != bytes {

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 
 use allocator_api2::alloc::{Allocator, Global};
 
-use super::directory::{ChunkSizes, Directory, Place, START};
+use super::directory::{ChunkSizes, Directory, MAX_UNITS, Place, START};
 use super::shard::Bump;
 use super::{Arena, Handle, Shard, UNIT, units};
 use crate::error::OutOfMemory;
@@ -113,8 +113,8 @@ impl<Al: Allocator> fmt::Debug for ChunkArena<Al> {
     }
 }
 
-/// Units of the largest chunk that is shared.
-const LARGEST: usize = (8 << 20) / UNIT;
+/// Units of the largest chunk that is shared: every offset in it, its end included, fits a handle.
+const LARGEST: usize = MAX_UNITS as usize;
 
 /// Bytes handed out through a bump position.
 pub(super) fn used(bump: &Bump) -> usize {
@@ -178,22 +178,25 @@ impl<Al: Allocator> Region<'_, Al> {
                 // Somebody else grew meanwhile.
                 return self.allocate(wanted as usize * UNIT, align as usize * UNIT);
             }
-            let largest = (self.sizes.largest / UNIT).min(LARGEST);
-            let chunk = if next == 0 { self.sizes.first / UNIT } else { 2 * limit as usize }.min(largest);
-            let least = (start - START) as usize + wanted as usize;
-            if wanted as usize > chunk / 4 && (next != 0 || least > chunk) {
+            let largest = if self.directory.is_crowded() { LARGEST } else { (self.sizes.largest / UNIT).min(LARGEST) };
+            if wanted as usize > largest / 4 {
                 return self.alone(wanted, start);
             }
+            let doubled = if next == 0 { self.sizes.first / UNIT } else { 2 * limit as usize };
+            let chunk = doubled.max(4 * wanted as usize).min(largest);
+            let least = (start - START) as usize + wanted as usize;
             let changed = || self.bump.next.load(order::PLAIN) != next;
             let Some(fresh) = self.directory.take(chunk.saturating_sub(START as usize), least, changed)? else {
                 continue;
             };
             let end = fresh.handle(start + wanted).0;
+            // Counted before it shows, so that the sum never dips.
+            let left = offset.saturating_sub(START) as usize;
+            self.bump.retired.fetch_add(left, order::PLAIN);
             if self.bump.next.compare_exchange(next, end, order::CHUNK, order::CHUNK_READ).is_ok() {
-                let left = offset.saturating_sub(START) as usize;
-                self.bump.retired.fetch_add(left, order::PLAIN);
                 return Ok(fresh.handle(start));
             }
+            self.bump.retired.fetch_sub(left, order::PLAIN);
             self.directory.put_spare(fresh);
         }
     }

@@ -39,7 +39,7 @@ const HUGE_PAGE: usize = 2 << 20;
 
 /// The most that a chunk of many blocks can hold, in units; one less than the offsets there are, so that "full" is
 /// an offset too.
-const MAX_UNITS: u32 = OFFSET_MASK;
+pub(super) const MAX_UNITS: u32 = OFFSET_MASK;
 
 /// How large chunks are, in bytes.
 ///
@@ -53,8 +53,9 @@ const MAX_UNITS: u32 = OFFSET_MASK;
 pub struct ChunkSizes {
     /// The first chunk of each region; each further one is twice the one before.
     pub first: usize,
-    /// No chunk is larger, up to 8 MiB, except for an entry that needs it. When half of the 4,096 places for
-    /// chunks are used, chunks are 8 MiB whatever stands here, so that the reach stays 16 GiB or more.
+    /// No chunk is larger, up to 8 MiB, except for an entry of more than a quarter of this, which gets its own. When half
+    /// of the 4,096 places for chunks are used, this counts as 8 MiB, so that the rest reaches for 16 GiB of entries of up
+    /// to 2 MiB.
     pub largest: usize,
 }
 
@@ -237,12 +238,16 @@ impl<Al: Allocator> Directory<Al> {
         if let Some(spare) = self.take_spare(least) {
             return Ok(Some(spare));
         }
-        let wanted = if self.taken.load(order::PLAIN) >= HURRY { MAX_UNITS as usize } else { wanted };
         let fresh = self.allocate(wanted.max(least)).or_else(|| self.allocate(least)).ok_or(OutOfMemory)?;
         if changed() {
             return Ok(None);
         }
         self.settle(fresh).map(Some).ok_or(OutOfMemory)
+    }
+
+    /// Whether half of the places are taken, so that it is time for large chunks.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.taken.load(order::PLAIN) >= HURRY
     }
 
     /// A new chunk for `units` units and unit 0.

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::slab::Slab;
 use crate::clock::SeqNo;
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, order};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, order};
 
 /// The words that writers of one shard share: kept apart from other shards' by alignment, so that writers of
 /// different shards do not slow one another down. An [`Arena`](crate::Arena) owns one or more.
@@ -38,7 +38,9 @@ impl Shard {
         }
         self.figures.min_seq.store(u64::MAX, order::PLAIN);
         self.figures.max_seq.store(0, order::PLAIN);
-        self.figures.reclaim();
+        self.figures.is_unsure.store(false, order::PLAIN);
+        self.figures.reclaim_bytes();
+        self.figures.reclaim_entries();
     }
 }
 
@@ -137,6 +139,8 @@ pub(crate) struct Figures {
     failures: AtomicUsize,
     min_seq: AtomicU64,
     max_seq: AtomicU64,
+    /// Whether a clock has panicked, so that a version has a number that was not noted.
+    is_unsure: AtomicBool,
     /// What may still be written here before the thresholds are looked at again, in bytes and entries.
     byte_credit: AtomicUsize,
     entry_credit: AtomicUsize,
@@ -166,6 +170,7 @@ impl Figures {
             failures: AtomicUsize::new(0),
             min_seq: AtomicU64::new(u64::MAX),
             max_seq: AtomicU64::new(0),
+            is_unsure: AtomicBool::new(false),
             byte_credit: AtomicUsize::new(0),
             entry_credit: AtomicUsize::new(0),
         }
@@ -204,6 +209,17 @@ impl Figures {
         }
     }
 
+    /// To be held while a clock is asked for the number of something that is linked already.
+    #[inline(always)]
+    pub(crate) fn asking(&self) -> Asking<'_> {
+        Asking(self)
+    }
+
+    /// Whether the range of sequence numbers has to be found by a walk.
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.is_unsure.load(order::PLAIN)
+    }
+
     /// The range of sequence numbers written here; empty (`min > max`) if there are none.
     pub(crate) fn seq_range(&self) -> (u64, u64) {
         (self.min_seq.load(order::PLAIN), self.max_seq.load(order::PLAIN))
@@ -215,27 +231,55 @@ impl Figures {
         Totals { live, tombstones, versions, burials, key_bytes, value_bytes, failures }
     }
 
-    /// Takes from the credit; `false` when it does not cover the write, which then has to look at the sums.
+    /// Takes from the credit of bytes; `false` when it does not cover them.
     #[inline(always)]
-    pub(crate) fn spend(&self, bytes: usize, entries: usize) -> bool {
-        spend(&self.byte_credit, bytes) && spend(&self.entry_credit, entries)
+    pub(crate) fn spend_bytes(&self, bytes: usize) -> bool {
+        spend(&self.byte_credit, bytes)
     }
 
-    /// Adds to the credit.
-    pub(crate) fn grant(&self, bytes: usize, entries: usize) {
+    /// Takes from the credit of entries; `false` when it does not cover them.
+    #[inline(always)]
+    pub(crate) fn spend_entries(&self, entries: usize) -> bool {
+        spend(&self.entry_credit, entries)
+    }
+
+    pub(crate) fn grant_bytes(&self, bytes: usize) {
         self.byte_credit.fetch_add(bytes, order::PLAIN);
+    }
+
+    pub(crate) fn grant_entries(&self, entries: usize) {
         self.entry_credit.fetch_add(entries, order::PLAIN);
     }
 
-    /// The credit that is not spent.
-    pub(crate) fn credit(&self) -> (usize, usize) {
-        (self.byte_credit.load(order::PLAIN), self.entry_credit.load(order::PLAIN))
+    /// The credit of bytes that is not spent.
+    pub(crate) fn byte_credit(&self) -> usize {
+        self.byte_credit.load(order::PLAIN)
     }
 
-    /// Takes back what is not spent.
-    pub(crate) fn reclaim(&self) {
+    /// Takes back the bytes that are not spent.
+    pub(crate) fn reclaim_bytes(&self) {
         self.byte_credit.store(0, order::PLAIN);
-        self.entry_credit.store(0, order::PLAIN);
+    }
+
+    /// Takes back the entries that are not spent, and says how many.
+    pub(crate) fn reclaim_entries(&self) -> usize {
+        self.entry_credit.swap(0, order::PLAIN)
+    }
+}
+
+/// While this lives a clock is being asked; if it is dropped, the clock has panicked.
+pub(crate) struct Asking<'a>(&'a Figures);
+
+impl Asking<'_> {
+    #[inline(always)]
+    pub(crate) fn answered(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.is_unsure.store(true, order::PLAIN);
     }
 }
 
@@ -248,6 +292,21 @@ impl Totals {
     #[inline(always)]
     fn in_order(self) -> [usize; 7] {
         [self.live, self.tombstones, self.versions, self.burials, self.key_bytes, self.value_bytes, self.failures]
+    }
+
+    /// With what is below zero brought to zero.
+    #[must_use]
+    pub(crate) fn at_least_zero(self) -> Self {
+        let brought = |sum: usize| if sum > isize::MAX as usize { 0 } else { sum };
+        Self {
+            live: brought(self.live),
+            tombstones: brought(self.tombstones),
+            versions: brought(self.versions),
+            burials: brought(self.burials),
+            key_bytes: brought(self.key_bytes),
+            value_bytes: brought(self.value_bytes),
+            failures: brought(self.failures),
+        }
     }
 
     /// Both together.

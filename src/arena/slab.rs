@@ -51,10 +51,18 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Memory for a lane block of `size` bytes.
-pub(crate) fn carve(arena: &impl Arena, shard: usize, size: usize, align: usize) -> Option<Handle> {
-    // Without large pages tables to walk there is nothing to gain.
-    let alone = || arena.allocate(shard, size, align).ok();
+/// Memory for a lane block of `size` bytes; none if that would bring what the table holds, and what its writers have been
+/// promised, above `limit` bytes (0: no limit).
+pub(crate) fn carve(arena: &impl Arena, shard: usize, size: usize, align: usize, limit: usize) -> Option<Handle> {
+    let room = || match limit {
+        0 => usize::MAX,
+        limit => {
+            let promised = arena.shards().iter().map(|shard| shard.figures.byte_credit());
+            limit.saturating_sub(promised.fold(arena.used(), usize::saturating_add))
+        }
+    };
+    let alone = || (room() >= size + align).then(|| arena.allocate(shard, size, align).ok())?;
+    // Where addresses have 32 bits, memories are too small for this to pay.
     if cfg!(not(target_pointer_width = "64")) {
         return alone();
     }
@@ -70,7 +78,7 @@ pub(crate) fn carve(arena: &impl Arena, shard: usize, size: usize, align: usize)
         slab.next.store(start + wanted, order::PLAIN);
         return Some(Handle(start));
     }
-    let slab_size = (arena.used() / PART).min(LARGEST);
+    let slab_size = (arena.used() / PART).min(LARGEST).min(room().saturating_sub(align));
     if slab_size < 2 * size {
         drop(held);
         return alone();

@@ -19,7 +19,7 @@
 
 use core::fmt;
 
-use crate::arena::{Arena, Handle, UNIT};
+use crate::arena::{Arena, Figures, Handle, UNIT};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::InsertError;
@@ -168,18 +168,18 @@ where
             Err(word) => match SeqWord::decode(word) {
                 SeqWord::Stamped(seq) => seq,
                 // A pending record becomes a stamped one and nothing else.
-                SeqWord::Pending | SeqWord::Batch(_) => seq,
+                SeqWord::Pending | SeqWord::Batch { .. } => seq,
             },
         }
     }
 
-    /// Applies all writes or none. `count` is their number; `effect` is told what each has done to the figures.
+    /// Applies all writes or none. `count` is their number; `figures` are told what each has changed, and their number.
     pub(crate) fn apply<'b>(
         &self,
         shard: usize,
         writes: impl Iterator<Item = BatchWrite<'b, K>> + Clone,
         count: usize,
-        mut effect: impl FnMut(Effect),
+        figures: &Figures,
     ) -> Result<SeqNo, InsertError>
     where
         K: 'b,
@@ -195,10 +195,13 @@ where
         drop(give_up);
         // Counted before the clock is asked, which may panic.
         for index in 0..count {
-            effect(self.count_one(&ledger, index));
+            figures.add(self.count_one(&ledger, index).totals());
         }
+        let asking = figures.asking();
         sync::link_then_clock(S::ORDERED);
         let seq = self.stamp_commit(commit);
+        asking.answered();
+        figures.note_seq(seq);
         for index in 0..count {
             self.copy_number(&ledger, index, seq);
         }
@@ -374,6 +377,7 @@ where
             if !spot.word().is_closed() && !spot.close() {
                 continue;
             }
+            own.seq.store(SeqWord::counted_batch(ledger.record.handle()), order::STAMP_STORE);
             // What is pending is visible, whatever its number will be.
             let covered = core::iter::from_fn(|| chain.next_raw()).find(|version| !self.is_dead(*version));
             return Effect {
@@ -387,7 +391,7 @@ where
 
     /// Whether a version belongs to a batch that was given up.
     fn is_dead(&self, version: VersionRef<'_>) -> bool {
-        let SeqWord::Batch(record) = SeqWord::load(version.seq) else { return false };
+        let SeqWord::Batch { record, .. } = SeqWord::load(version.seq) else { return false };
         // SAFETY: a batch word holds the handle of its record, written before the version was published.
         let record: Option<Ref<Commit>> = unsafe { Ref::from_raw(record.0) };
         record.is_none_or(|record| self.commit(record).state() == State::Dead)

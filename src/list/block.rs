@@ -15,8 +15,8 @@
 //! 1. Entry 0 and `first` never change. A block's range, from its first key to its right neighbour's, only shrinks, and only
 //!    when the block is split.
 //! 2. Every handle word holds, at any time, the handle of a published node (lowest lane) or of a block one lane below
-//!    (upper lanes), or 0; in the lowest lane, 0 as entry 0 is the head of the list. So whatever a reader loads here it may
-//!    follow, torn or not.
+//!    (upper lanes), or 0. So whatever a reader loads here it may follow unless it is 0, torn or not. As entry 0 of the lowest
+//!    lane, 0 is the head of the list; everywhere else it means that the look is torn.
 //! 3. While `version` is odd one writer owns the block. A reader acts on what it read only if `version` was even before
 //!    and is the same after.
 //! 4. Hints of unused entries are the greatest there are.

@@ -86,7 +86,7 @@ where
     /// A version's number is one, or leads to a batch's record.
     fn check_number(&self, word: &AtomicU64) -> Result<(), Corruption> {
         match SeqWord::load(word) {
-            SeqWord::Batch(record) if !self.arena().contains(record, size_of::<Commit>()) => {
+            SeqWord::Batch { record, .. } if !self.arena().contains(record, size_of::<Commit>()) => {
                 Err(Corruption::new("a batch's record is not inside the arena"))
             }
             _ => Ok(()),

@@ -5,6 +5,8 @@ use core::marker::PhantomData;
 
 /// A key that is stored as bytes and read back in place.
 ///
+/// Keys are handed out by reference on any thread, hence `Send + Sync`.
+///
 /// Implement it for a type of your own that wraps bytes, to give it an order of its own through
 /// [`Comparator`](crate::Comparator) and to keep it from being mixed up with other bytes.
 ///
@@ -45,7 +47,7 @@ use core::marker::PhantomData;
 /// table.insert(Path::new(b"a/x"), b"");
 /// assert_eq!(table.first_key().map(|k| k.as_bytes()), Some(&b"a/x"[..]));
 /// ```
-pub trait Key {
+pub trait Key: Send + Sync {
     /// The bytes that are stored.
     fn as_bytes(&self) -> &[u8];
 

@@ -191,12 +191,15 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
         unsafe { self.object(Handle(raw)) }
     }
 
-    /// The node of the first key under an entry of a lane; none for the head.
+    /// The node of the first key under an entry of a lane; none for the head, and for the 0 that a torn look into an upper
+    /// block may show.
     #[inline(always)]
     pub(super) fn first_under(&self, lane: usize, entry: u32) -> Option<Ref<Node>> {
         if lane == 0 {
             // SAFETY: entries of the lowest lane are nodes, loaded with acquire.
             unsafe { Ref::from_raw(entry) }
+        } else if entry == 0 {
+            None
         } else {
             self.block_header(entry).first()
         }
@@ -325,10 +328,7 @@ where
 
     /// Publishes nothing yet: puts a block into the arena, if there is room and lanes may have it.
     fn new_block<B>(&self, shard: usize, block: B) -> Option<u32> {
-        if self.lane_limit != 0 && self.arena.used() + size_of::<B>() > self.lane_limit {
-            return None;
-        }
-        let handle = carve(&self.arena, shard, size_of::<B>(), align_of::<B>().min(MAX_ALIGN))?;
+        let handle = carve(&self.arena, shard, size_of::<B>(), align_of::<B>().min(MAX_ALIGN), self.lane_limit)?;
         // SAFETY: just allocated.
         let at = unsafe { self.at(handle) };
         // SAFETY: the block is ours, large enough and aligned.

@@ -55,7 +55,7 @@ pub(crate) use position::Kept;
 pub(crate) use position::{Position, View, Visible};
 pub(crate) use scout::Scout;
 pub use transparent::Frozen;
-pub(crate) use write::{Effect, Refusal, Rule, Write, Written};
+pub(crate) use write::{Refusal, Rule, Write, Written};
 
 use core::fmt;
 use core::marker::PhantomData;

@@ -11,8 +11,8 @@
 //! 1. A chain is sorted by sequence number, greatest first; of equal ones the later written comes first.
 //! 2. A version is published once, by one compare-and-swap of the link before it, and never removed.
 //! 3. Its number goes *pending* → *stamped* once, by a compare-and-swap; whoever meets a pending version stamps it before
-//!    using it. A version that is a batch's carries the batch's record instead; the batch copies the number into it when
-//!    it has counted it.
+//!    using it. A version that is a batch's carries the batch's record instead; when the batch has
+//!    counted it (in the figures), it is marked so, and the number is copied into it.
 //! 4. Before a version is put on top of another, the other is stamped. So at most the topmost is pending, and those
 //!    slipped in below a batch that is still linking.
 //! 5. A version of a batch that is still linking stands on top; others written meanwhile go below it. Batches exclude
@@ -41,18 +41,19 @@ use crate::comparator::Comparator;
 /// The word that holds a version's number, decoded.
 ///
 /// ```text
-/// 00 number    01 pending    10 batch: handle of its record
+/// 00 number    01 pending    10 batch: handle of its record, and in bit 32 whether the batch has counted the version
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SeqWord {
     Stamped(SeqNo),
     Pending,
-    Batch(Handle),
+    Batch { record: Handle, is_counted: bool },
 }
 
 const TAG_SHIFT: u32 = 62;
 pub(super) const PENDING: u64 = 1 << TAG_SHIFT;
 const BATCH: u64 = 2 << TAG_SHIFT;
+const COUNTED: u64 = 1 << 32;
 
 impl SeqWord {
     #[inline(always)]
@@ -60,7 +61,7 @@ impl SeqWord {
         match word >> TAG_SHIFT {
             0 => Self::Stamped(SeqNo(word)),
             1 => Self::Pending,
-            _ => Self::Batch(Handle(word as u32)),
+            _ => Self::Batch { record: Handle(word as u32), is_counted: word & COUNTED != 0 },
         }
     }
 
@@ -71,6 +72,10 @@ impl SeqWord {
 
     pub(super) fn batch(record: Handle) -> u64 {
         BATCH | u64::from(record.0)
+    }
+
+    pub(super) fn counted_batch(record: Handle) -> u64 {
+        Self::batch(record) | COUNTED
     }
 }
 
@@ -199,7 +204,7 @@ where
     fn settle(&self, version: VersionRef<'a>, above: Above) -> Settled {
         match SeqWord::load(version.seq) {
             SeqWord::Stamped(seq) => Settled::At(seq),
-            SeqWord::Batch(record) => self.list.settle_batch(record),
+            SeqWord::Batch { record, is_counted } => self.list.settle_batch(version, record, is_counted),
             SeqWord::Pending => {
                 let below = self.below();
                 sync::full_fence();
@@ -266,26 +271,32 @@ where
             Err(word) => match SeqWord::decode(word) {
                 SeqWord::Stamped(seq) => seq,
                 // A pending version becomes a stamped one and nothing else (3).
-                SeqWord::Pending | SeqWord::Batch(_) => seq,
+                SeqWord::Pending | SeqWord::Batch { .. } => seq,
             },
         }
     }
 
     /// What a batch's version is; decides the batch's number if that is due.
     #[cold]
-    pub(super) fn settle_batch(&self, record: Handle) -> Settled {
+    fn settle_batch(&self, version: VersionRef<'_>, record: Handle, is_counted: bool) -> Settled {
         // SAFETY: a batch word holds the handle of its record, written before the version was published.
         let Some(reference) = (unsafe { Ref::from_raw(record.0) }) else { return Settled::Dead };
         let commit = self.commit(reference);
-        match commit.state() {
-            State::Linking => Settled::Linking(reference),
-            State::Dead => Settled::Dead,
-            State::Stamped(seq) => Settled::At(seq),
+        let seq = match commit.state() {
+            State::Linking => return Settled::Linking(reference),
+            State::Dead => return Settled::Dead,
+            State::Stamped(seq) => seq,
             State::Pending => {
                 sync::full_fence();
-                Settled::At(self.stamp_commit(commit))
+                self.stamp_commit(commit)
             }
+        };
+        // Until it is counted the record has to stay: it says that it is not.
+        if is_counted {
+            let word = SeqWord::counted_batch(record);
+            let _ = version.seq.compare_exchange(word, seq.0, order::STAMP, order::PLAIN);
         }
+        Settled::At(seq)
     }
 
     /// The newest visible version of a node.

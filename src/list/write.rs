@@ -1,6 +1,6 @@
 //! Single writes: what each rule asks of the versions there are, and the one compare-and-swap that decides.
 
-use crate::arena::{Arena, Handle, Totals, UNIT};
+use crate::arena::{Arena, Figures, Handle, Totals, UNIT};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::{InsertError, OutOfMemory};
@@ -135,14 +135,16 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// Writes one version. `effect` is told what it has changed as soon as it is linked.
+    /// Writes one version. `figures` are told what it has changed as soon as it is linked, and its number as soon as that is
+    /// known: whatever panics after that, they are right.
     #[inline]
     pub(crate) fn write<'a>(
         &'a self,
         shard: usize,
         write: &Write<'_, K>,
-        effect: impl FnOnce(Effect),
+        figures: &Figures,
     ) -> Result<Written<'a>, Refusal<'a>> {
+        // Asked once: what is measured is what is copied, whatever a key says the next time.
         let key = write.key.as_bytes();
         check_lengths(key.len(), write.value.len(), write.rule)?;
         let mut trail = Trail::<H>::new();
@@ -152,7 +154,7 @@ where
             let gap = match found {
                 Found::Node(node) => {
                     drop(memory);
-                    return self.add_version(shard, node, write, effect);
+                    return self.add_version(shard, node, write, figures);
                 }
                 Found::Gap(gap) => gap,
             };
@@ -163,20 +165,17 @@ where
                 Some(reserved) => reserved,
                 None => Reserved::take(self, shard, node_size(key.len(), write.value.len()), UNIT)?,
             };
-            let Some(node) = self.link_node(&reserved, &gap, write) else {
+            let Some(node) = self.link_node(&reserved, &gap, key, write) else {
                 memory = Some(reserved);
                 found = self.walk(gap.pred, write.key, Goal::At);
                 continue;
             };
             reserved.keep();
-            effect(Effect {
-                before: None,
-                after: seen_state(self.node(node).first_version()),
-                key_len: key.len(),
-                value_len: write.value.len(),
-            });
             let version = self.node(node).first_version();
-            let seq = self.number(version, write.rule, None, Above::Nothing);
+            let effect =
+                Effect { before: None, after: seen_state(version), key_len: key.len(), value_len: write.value.len() };
+            figures.add(effect.totals());
+            let seq = self.number(version, write.rule, (None, Above::Nothing), figures);
             self.file_in_lanes(shard, node, &gap, &trail);
             return Ok(Written { seq, value: version.value() });
         }
@@ -184,12 +183,12 @@ where
 
     /// Writes a node into reserved memory and publishes it in a gap, unless somebody else was there first.
     #[inline(always)]
-    fn link_node(&self, memory: &Reserved<'_, A>, gap: &Gap, write: &Write<'_, K>) -> Option<Ref<Node>> {
+    fn link_node(&self, memory: &Reserved<'_, A>, gap: &Gap, key: &[u8], write: &Write<'_, K>) -> Option<Ref<Node>> {
         // SAFETY: the memory is ours.
         let at = unsafe { self.at(memory.handle()) };
         let (origin, word) = first_word(write.rule);
         // SAFETY: room for this node, aligned, and not published.
-        unsafe { write_node(at, gap.succ, write.key.as_bytes(), write.value, (write.kind, origin, word)) };
+        unsafe { write_node(at, gap.succ, key, write.value, (write.kind, origin, word)) };
         // SAFETY: just written.
         let node = unsafe { Ref::from_raw(memory.handle().0) }?;
         self.next_link(gap.pred).publish(gap.succ, node).then_some(node)
@@ -201,7 +200,7 @@ where
         shard: usize,
         node: Ref<Node>,
         write: &Write<'_, K>,
-        effect: impl FnOnce(Effect),
+        figures: &Figures,
     ) -> Result<Written<'a>, Refusal<'a>> {
         let node = self.node(node);
         let mut memory: Option<Reserved<'a, A>> = None;
@@ -235,13 +234,14 @@ where
             let (version, _) = self.version(reference);
             let after = seen_state(version);
             let below = stand.below.map(|(below, seq)| (seq, below.meta.origin()));
-            effect(Effect {
+            let effect = Effect {
                 before: if stand.is_newest { stand.below.map(|(below, _)| seen_state(below)) } else { Some(after) },
                 after,
                 key_len: node.key().len(),
                 value_len: write.value.len(),
-            });
-            let seq = self.number(version, write.rule, below, stand.above);
+            };
+            figures.add(effect.totals());
+            let seq = self.number(version, write.rule, (below, stand.above), figures);
             return Ok(Written { seq, value: version.value() });
         }
     }
@@ -273,7 +273,7 @@ where
                         above = Above::Stamped(seq);
                         let spot = chain.spot();
                         // A batch's version that is not counted yet will count what it then covers: us.
-                        let is_counted = spot.word().is_closed() || !is_batched(version);
+                        let is_counted = spot.word().is_closed() || !is_uncounted(version);
                         stand = Stand { spot, above, below: None, is_newest: stand.is_newest && !is_counted };
                     }
                     Settled::At(seq) => {
@@ -297,17 +297,23 @@ where
 
     /// The number of a version that has just been linked: its own, or one from the clock.
     #[inline(always)]
-    fn number(&self, version: VersionRef<'_>, rule: Rule, below: Below, above: Above) -> SeqNo {
-        match rule {
+    fn number(&self, version: VersionRef<'_>, rule: Rule, around: (Below, Above), figures: &Figures) -> SeqNo {
+        let seq = match rule {
             Rule::At(seq) | Rule::AtOrReplace(seq) => {
+                figures.note_seq(seq);
                 self.clock.observe(seq);
-                seq
+                return seq;
             }
             _ => {
+                let asking = figures.asking();
                 sync::link_then_clock(S::ORDERED);
-                self.stamp_version(version, below, above)
+                let seq = self.stamp_version(version, around.0, around.1);
+                asking.answered();
+                seq
             }
-        }
+        };
+        figures.note_seq(seq);
+        seq
     }
 
     /// Files a new node where the lanes want one.
@@ -338,9 +344,9 @@ struct Stand<'a> {
     is_newest: bool,
 }
 
-/// Whether a version still has its batch's record for a number.
-fn is_batched(version: VersionRef<'_>) -> bool {
-    matches!(SeqWord::load(version.seq), SeqWord::Batch(_))
+/// Whether a version's batch has yet to count it.
+fn is_uncounted(version: VersionRef<'_>) -> bool {
+    matches!(SeqWord::load(version.seq), SeqWord::Batch { is_counted: false, .. })
 }
 
 /// What a version's number is before it is linked.

@@ -18,6 +18,9 @@ use crate::list::Key;
 
 /// A frozen table that is to be flushed. Dropping it without [`complete`](Self::complete) gives the table back.
 ///
+/// What is in a later table (one with a greater [`id`](Self::id)) is newer if its sequence number is greater, or the same: with
+/// [`EpochClock`], writes of one key that overlapped may have the same number on either side of a rotation.
+///
 /// ```
 /// use memskip::{ManagerConfig, MemtableManager};
 ///

@@ -1,7 +1,7 @@
 //! The queue of frozen tables, and rotation.
 //!
 //! A table is rotated out in three steps, none of which waits for a writer:
-//! 1. a fresh table is made (or recycled) and the clock is advanced;
+//! 1. a fresh table is made (or recycled), and the clock's epoch ended;
 //! 2. the new set of tables takes the place of the old one, in all slots at once;
 //! 3. the old table refuses further writes. Those still inside finish; whoever flushes it waits for them, and so does an
 //!    insert-if-absent, which has to know what they wrote. Writes that are refused there find the new set and go on.
@@ -119,9 +119,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
             return Rotated::Empty;
         }
         let fresh = self.fresh(&mut state, &mut rubbish);
-        // Whatever is in the old table has a lower number than what comes into the new one (but for writes that are under
-        // way): a snapshot's number ends the epoch.
-        let _ = seen.table.snapshot();
+        seen.leave();
         let old = self.install(&mut state, fresh);
         seen.try_drain();
         drop(state);

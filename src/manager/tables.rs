@@ -6,7 +6,8 @@
 //!
 //! The one with the greatest (sequence number, generation). The generation alone would not do: a writer that was already
 //! inside when its table was rotated out may be stamped after a write to the next table. And an engine with its own numbers
-//! may bring them across a rotation in any order.
+//! may bring them across a rotation in any order. Nor would the number alone: with [`EpochClock`], two writes of one key that
+//! overlap, on either side of a rotation, may have the same.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::boxed::Box;
@@ -71,6 +72,8 @@ pub(super) struct Generation<K: ?Sized, C, S> {
     pub(super) rotated: OnceLock<Instant>,
     /// Batches of inserts that are under way: the table is not sealed before they are through.
     pins: AtomicUsize,
+    /// Is being rotated out.
+    leaving: AtomicBool,
     /// No further pins.
     draining: AtomicBool,
     /// Set when nothing in the table changes any more: its greatest sequence number.
@@ -98,6 +101,7 @@ impl<K: ?Sized, C, S> Generation<K, C, S> {
             first_write: OnceLock::new(),
             rotated: OnceLock::new(),
             pins: AtomicUsize::new(0),
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             max_seq: OnceLock::new(),
             first_tag: AtomicU64::new(u64::MAX),
@@ -131,6 +135,23 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Generation<K, C, S> {
     /// Whether anything was written.
     pub(super) fn is_used(&self) -> bool {
         self.table.version_count() > 0
+    }
+
+    /// Ends the epoch in which the table takes writes: the next one's come behind it, see [`settle`](Self::settle).
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, SeqCst);
+        let _ = self.table.snapshot();
+    }
+
+    /// After a write, before its caller is told: whatever is written after that, in whichever table, has a greater number.
+    ///
+    /// Either the write was stamped before `leaving` was set, and the snapshot that [`leave`](Self::leave) draws afterwards
+    /// divides it from the next table; or that is seen here, and the snapshot drawn here does.
+    #[inline]
+    pub(super) fn settle(&self) {
+        if self.leaving.load(SeqCst) {
+            let _ = self.table.snapshot();
+        }
     }
 
     /// Refuses further writes; whether the ones that had begun are all through. The generation has been rotated out.

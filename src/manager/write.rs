@@ -124,6 +124,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tagged<'_, K, C, S> {
             let active = tables.active();
             match act(&tables) {
                 Ok(done) => {
+                    active.settle();
                     if let Some(tag) = self.tag {
                         active.note_tag(tag);
                     }

@@ -7,7 +7,10 @@ use crate::arena::Arena;
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::InsertError;
-use crate::list::{BatchWrite, Effect, Key, Kind};
+use crate::list::{BatchWrite, Key, Kind};
+
+/// Bytes that a batch needs beyond its writes.
+const RECORD: usize = 32;
 
 impl<K, C, A, S, const MAX_HEIGHT: usize> Memtable<K, C, A, S, MAX_HEIGHT>
 where
@@ -92,12 +95,12 @@ where
         if count == 0 {
             return Ok(self.table.list.clock().stamp());
         }
-        self.table.check_thresholds(admission.shard, bytes, count)?;
+        self.table.check_thresholds(admission.shard, bytes.saturating_add(RECORD), count)?;
         let writes = writes.map(|(key, value, kind)| BatchWrite { key, value, kind });
-        let figures = &admission.shard.figures;
-        let effect = |effect: Effect| figures.add(effect.totals());
-        let seq = self.table.list.apply(admission.number, writes, count, effect)?;
-        figures.note_seq(seq);
-        Ok(seq)
+        let applied = self.table.list.apply(admission.number, writes, count, &admission.shard.figures);
+        if applied.is_err() {
+            self.table.limits.return_entries(count);
+        }
+        applied
     }
 }

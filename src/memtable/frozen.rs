@@ -67,6 +67,19 @@ where
         splits
     }
 
+    /// The least and the greatest key, tombstones included; `None` if the table is empty.
+    ///
+    /// ```
+    /// let table = memskip::Memtable::new();
+    /// for key in [b"b", b"c", b"a"] {
+    ///     table.insert(key, b"");
+    /// }
+    /// assert_eq!(table.freeze().range_bounds(), Some((&b"a"[..], &b"c"[..])));
+    /// ```
+    pub fn range_bounds(&self) -> Option<(&K, &K)> {
+        Some((self.first_key()?, self.last_key()?))
+    }
+
     /// The table again as one that can be reset; it stays sealed until then.
     ///
     /// ```

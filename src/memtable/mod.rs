@@ -3,6 +3,8 @@
 mod batch;
 mod builder;
 mod frozen;
+#[cfg(feature = "hash-index")]
+mod hash_index;
 #[cfg(feature = "alloc")]
 mod owned;
 mod stats;
@@ -16,6 +18,8 @@ pub use builder::Given;
 pub use builder::Growing;
 pub use builder::{ArenaPlan, Builder};
 pub use frozen::FrozenMemtable;
+#[cfg(feature = "hash-index")]
+pub use hash_index::{ByteEquality, HashIndex};
 #[cfg(feature = "alloc")]
 pub use owned::{OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot};
 pub use stats::Stats;
@@ -31,7 +35,7 @@ use crate::arena::{Arena, Shard, Totals};
 use crate::clock::{EpochClock, SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
 use crate::error::{BatchError, InsertError, SealError};
-use crate::list::{Effect, Frozen, Key, Kind, List, MAX_KEY_LEN, MAX_VALUE_LEN, Refusal, Rule, Write, Written};
+use crate::list::{Frozen, Key, Kind, List, MAX_KEY_LEN, MAX_VALUE_LEN, Refusal, Rule, Write, Written};
 use crate::sync;
 use threshold::Limits;
 
@@ -442,15 +446,16 @@ where
     #[inline(always)]
     fn write<'a>(&'a self, write: &Write<'_, K>, admit: Admit) -> Result<Written<'a>, Refusal<'a>> {
         let admission = self.enter()?;
-        if admit == Admit::WithinThresholds {
+        let is_limited = admit == Admit::WithinThresholds;
+        if is_limited {
             let bytes = write.key.as_bytes().len().saturating_add(write.value.len());
             self.table.check_thresholds(admission.shard, bytes, 1)?;
         }
-        let figures = &admission.shard.figures;
-        let count = |effect: Effect| figures.add(effect.totals());
-        let written = self.table.list.write(admission.number, write, count)?;
-        figures.note_seq(written.seq);
-        Ok(written)
+        let written = self.table.list.write(admission.number, write, &admission.shard.figures);
+        if is_limited && written.is_err() {
+            self.table.limits.return_entries(1);
+        }
+        written
     }
 
     /// Lets the calling thread in as a writer.
@@ -536,7 +541,7 @@ where
         Frozen::by_arc(alloc::sync::Arc::clone(self))
     }
 
-    /// An empty table of the same configuration, whose clock goes on from this one's; `None` if the arena cannot be made
+    /// An empty table of the same configuration, whose clock goes on above this one's numbers; `None` if the arena cannot be made
     /// again (a caller's buffer).
     ///
     /// ```
@@ -548,10 +553,21 @@ where
         C: Clone,
         S: Clone,
     {
+        let arena = self.table.list.arena().renew()?;
+        Some(self.succeed(arena))
+    }
+
+    /// An empty table over `arena` that takes over from this one: its numbers are above all that this one has drawn.
+    fn succeed(&self, arena: A) -> Self
+    where
+        C: Clone,
+        S: Clone,
+    {
         let list = &self.table.list;
-        let parts = (list.comparator().clone(), list.arena().renew()?, list.clock().clone());
-        let limits = self.table.limits;
-        Some(Self::assemble(List::new(parts, list.density(), limits.max_memory_bytes), limits, self.table.duplicates))
+        list.draw_snapshot();
+        let parts = (list.comparator().clone(), arena, list.clock().clone());
+        let limits = self.table.limits.renew();
+        Self::assemble(List::new(parts, list.density(), limits.max_memory_bytes), limits, self.table.duplicates)
     }
 
     /// Freezes the table and gives a fresh one of the same configuration. If none can be made, the error gives the table
@@ -571,8 +587,9 @@ where
         C: Clone,
         S: Clone,
     {
-        let Some(fresh) = self.renew() else { return Err(SealError::new(self)) };
+        let Some(arena) = self.table.list.arena().renew() else { return Err(SealError::new(self)) };
         self.freeze();
+        let fresh = self.succeed(arena);
         Ok((Frozen::by_value(self), fresh))
     }
 
@@ -590,6 +607,7 @@ where
             shard.clear();
         }
         self.table.list.reset();
+        self.table.limits.reset();
     }
 }
 

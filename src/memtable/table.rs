@@ -355,13 +355,63 @@ where
         estimate
     }
 
+    /// Lets a write in, if the thresholds do; see [`Table::refund`].
+    #[inline(always)]
     pub(super) fn check_thresholds(&self, shard: &Shard, bytes: usize, entries: usize) -> Result<(), InsertError> {
-        if !self.limits.are_set() || Limits::has_credit(shard, bytes, entries) {
-            return Ok(());
+        let shards = self.list.arena().shards();
+        if !self.limits.admit_bytes(shard, shards, (bytes, entries), || self.memory_usage()) {
+            return Err(InsertError::ThresholdReached);
         }
-        let sums = (self.memory_usage(), self.totals().versions);
-        let admitted = self.limits.admit(shard, self.list.arena().shards(), (bytes, entries), sums);
+        let admitted = self.limits.take_entries(shard, shards, entries);
         admitted.then_some(()).ok_or(InsertError::ThresholdReached)
+    }
+
+    /// The range of sequence numbers: as noted, or by a walk if a clock has panicked and a number was not.
+    fn seq_range(&self) -> Option<(SeqNo, SeqNo)> {
+        let shards = self.list.arena().shards().iter();
+        let ranges = shards.map(|shard| shard.figures.seq_range());
+        let (mut min, mut max) = ranges.fold((u64::MAX, 0), |(min, max), (low, high)| (min.min(low), max.max(high)));
+        if self.list.arena().shards().iter().any(|shard| shard.figures.is_unsure()) {
+            for version in self.versions() {
+                (min, max) = (min.min(version.seq.0), max.max(version.seq.0));
+            }
+        }
+        (min <= max).then_some((SeqNo(min), SeqNo(max)))
+    }
+
+    /// The least sequence number of any version; `None` without versions.
+    pub fn min_seq(&self) -> Option<SeqNo> {
+        self.seq_range().map(|(min, _)| min)
+    }
+
+    /// The greatest sequence number of any version; `None` without versions.
+    pub fn max_seq(&self) -> Option<SeqNo> {
+        self.seq_range().map(|(_, max)| max)
+    }
+
+    /// All figures at once.
+    pub fn stats(&self) -> Stats {
+        let totals = self.totals();
+        let (memory_usage, memory_reserved) = (self.memory_usage(), self.memory_reserved());
+        let range = self.seq_range();
+        Stats {
+            live_keys: totals.live,
+            tombstones: totals.tombstones,
+            versions: totals.versions,
+            total_inserts: total_inserts(totals),
+            key_bytes: totals.key_bytes,
+            value_bytes: totals.value_bytes,
+            avg_key_size: avg_key_size(totals),
+            avg_value_size: avg_value_size(totals),
+            min_seq: range.map(|(min, _)| min),
+            max_seq: range.map(|(_, max)| max),
+            memory_usage,
+            memory_reserved,
+            memory_idle: memory_reserved.saturating_sub(memory_usage),
+            memory_utilization: ratio(memory_usage, memory_reserved).min(1.0),
+            pressure: self.limits.pressure(memory_usage, totals.versions),
+            is_sealed: self.is_sealed(),
+        }
     }
 }
 
@@ -369,13 +419,8 @@ where
 impl<K: ?Sized, C, A: Arena, S, const MAX_HEIGHT: usize> Table<K, C, A, S, MAX_HEIGHT> {
     fn totals(&self) -> Totals {
         let shards = self.list.arena().shards().iter();
-        shards.fold(Totals::default(), |sum, shard| sum.plus(shard.figures.totals()))
-    }
-
-    fn seq_range(&self) -> Option<(SeqNo, SeqNo)> {
-        let ranges = self.list.arena().shards().iter().map(|shard| shard.figures.seq_range());
-        let (min, max) = ranges.fold((u64::MAX, 0), |(min, max), (low, high)| (min.min(low), max.max(high)));
-        (min <= max).then_some((SeqNo(min), SeqNo(max)))
+        // While writers run, one shard may be read before and another after a change that concerns both.
+        shards.fold(Totals::default(), |sum, shard| sum.plus(shard.figures.totals())).at_least_zero()
     }
 
     /// Keys whose newest version is not a tombstone.
@@ -433,16 +478,6 @@ impl<K: ?Sized, C, A: Arena, S, const MAX_HEIGHT: usize> Table<K, C, A, S, MAX_H
         avg_value_size(self.totals())
     }
 
-    /// The least sequence number of any version; `None` without versions.
-    pub fn min_seq(&self) -> Option<SeqNo> {
-        self.seq_range().map(|(min, _)| min)
-    }
-
-    /// The greatest sequence number of any version; `None` without versions.
-    pub fn max_seq(&self) -> Option<SeqNo> {
-        self.seq_range().map(|(_, max)| max)
-    }
-
     /// The threshold of [`memory_usage`](Self::memory_usage) in bytes; 0 is none.
     pub fn max_memory_bytes(&self) -> usize {
         self.limits.max_memory_bytes
@@ -466,30 +501,6 @@ impl<K: ?Sized, C, A: Arena, S, const MAX_HEIGHT: usize> Table<K, C, A, S, MAX_H
     /// Whether the table is frozen, or being frozen.
     pub fn is_sealed(&self) -> bool {
         self.list.arena().shards().iter().any(|shard| shard.gate.is_sealed())
-    }
-
-    /// All figures at once.
-    pub fn stats(&self) -> Stats {
-        let totals = self.totals();
-        let (memory_usage, memory_reserved) = (self.memory_usage(), self.memory_reserved());
-        Stats {
-            live_keys: totals.live,
-            tombstones: totals.tombstones,
-            versions: totals.versions,
-            total_inserts: total_inserts(totals),
-            key_bytes: totals.key_bytes,
-            value_bytes: totals.value_bytes,
-            avg_key_size: avg_key_size(totals),
-            avg_value_size: avg_value_size(totals),
-            min_seq: self.min_seq(),
-            max_seq: self.max_seq(),
-            memory_usage,
-            memory_reserved,
-            memory_idle: memory_reserved.saturating_sub(memory_usage),
-            memory_utilization: ratio(memory_usage, memory_reserved).min(1.0),
-            pressure: self.limits.pressure(memory_usage, totals.versions),
-            is_sealed: self.is_sealed(),
-        }
     }
 }
 

@@ -1,11 +1,17 @@
 //! Thresholds: how much a table may hold, and when it is close to that.
 //!
-//! A write must not sum up all shards. So a shard may have a credit, a part of what is left, and looks at the sums again
-//! when that is used up. Credits that are not spent count as used when another is granted, so that together with what is
-//! stored they never exceed the threshold; when nothing else is left they are taken back. Close to a threshold credits
-//! are too small to matter, and every write looks.
+//! A write must not sum up all shards, nor touch a word that all share. So shards hold credits, and what is not spent of them
+//! counts as used.
+//!
+//! Entries are tokens: as many as the threshold, in a pool, handed to shards by the few dozen; a write spends one, a write that
+//! fails gives it back, and when the pool is empty it collects what shards have left. So the threshold is exact.
+//!
+//! Bytes are not known before they are allocated, so a write asks for the most it can need. A shard gets a part of what is left
+//! by the arena's own count, and looks again when that is spent. Several writers that look at the same moment may each be
+//! let in by what all of them see, so the threshold can be passed by the writes under way, one per thread.
 
 use crate::arena::{Shard, UNIT};
+use crate::sync::{AtomicUsize, order};
 
 /// How close a table is to its thresholds.
 ///
@@ -30,17 +36,21 @@ pub enum Pressure {
 }
 
 /// The configured thresholds; 0 is none.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Limits {
     pub(super) max_memory_bytes: usize,
     pub(super) max_entries: usize,
     /// Where backpressure begins.
     soft_memory_bytes: usize,
     soft_entries: usize,
+    /// Entries that may still be written and are no shard's.
+    pool: AtomicUsize,
 }
 
-/// Bytes that a write may need beyond key and value: node, lengths, alignment.
-const OVERHEAD: usize = 5 * UNIT;
+/// Bytes that a write may need beyond key and value: a node or version with its lengths, alignment, a batch's slot.
+const OVERHEAD: usize = 7 * UNIT;
+/// Entries that a shard gets at a time, at most.
+const HANDFUL: usize = 64;
 
 impl Limits {
     pub(super) fn new(max_memory_bytes: usize, max_entries: usize, ratio: f64) -> Self {
@@ -53,52 +63,84 @@ impl Limits {
             max_entries,
             soft_memory_bytes: part(max_memory_bytes).max(1),
             soft_entries: part(max_entries).max(1),
+            pool: AtomicUsize::new(max_entries),
         }
     }
 
-    #[inline(always)]
-    pub(super) fn are_set(&self) -> bool {
-        self.max_memory_bytes != 0 || self.max_entries != 0
+    /// The same thresholds for another table.
+    pub(super) fn renew(&self) -> Self {
+        let Self { max_memory_bytes, max_entries, soft_memory_bytes, soft_entries, pool: _ } = *self;
+        Self { max_memory_bytes, max_entries, soft_memory_bytes, soft_entries, pool: AtomicUsize::new(max_entries) }
     }
 
-    /// Whether a write of `bytes` (of key and value) in `entries` versions fits, when `used` bytes and `stored` versions are
-    /// there; grants the shard a credit if much is left.
-    pub(super) fn admit(
+    /// As if nothing had been written. For a caller that has the table exclusively.
+    pub(super) fn reset(&mut self) {
+        *self = self.renew();
+    }
+
+    /// Takes `entries` tokens, if there are as many.
+    #[inline(always)]
+    pub(super) fn take_entries(&self, shard: &Shard, shards: &[Shard], entries: usize) -> bool {
+        self.max_entries == 0 || shard.figures.spend_entries(entries) || self.draw_entries(shard, shards, entries)
+    }
+
+    /// Gives back the tokens of a write that was refused.
+    pub(super) fn return_entries(&self, entries: usize) {
+        if self.max_entries != 0 {
+            self.pool.fetch_add(entries, order::PLAIN);
+        }
+    }
+
+    #[cold]
+    fn draw_entries(&self, shard: &Shard, shards: &[Shard], entries: usize) -> bool {
+        let parts = (4 * shards.len()).max(1);
+        let handful = |left: usize| (left / parts).min(HANDFUL);
+        let drawn = self.pool.fetch_update(order::PLAIN, order::PLAIN, |left| {
+            let left = left.checked_sub(entries)?;
+            Some(left - handful(left))
+        });
+        if let Ok(before) = drawn {
+            shard.figures.grant_entries(handful(before - entries));
+            return true;
+        }
+        // What other shards have left is all there is.
+        let found = shards.iter().map(|shard| shard.figures.reclaim_entries()).sum::<usize>();
+        let found = found + self.pool.swap(0, order::PLAIN);
+        let left = found.checked_sub(entries);
+        self.pool.fetch_add(left.unwrap_or(found), order::PLAIN);
+        left.is_some()
+    }
+
+    /// Whether a write of `bytes` (of key and value) in `entries` versions fits; `used` tells what is handed out.
+    #[inline(always)]
+    pub(super) fn admit_bytes(
         &self,
         shard: &Shard,
         shards: &[Shard],
         (bytes, entries): (usize, usize),
-        (used, stored): (usize, usize),
+        used: impl Fn() -> usize,
     ) -> bool {
-        let bytes = bytes.saturating_add(OVERHEAD.saturating_mul(entries));
-        let left = |limit: usize, sum: usize, cost: usize| match limit {
-            0 => Some(usize::MAX),
-            limit => limit.checked_sub(sum)?.checked_sub(cost),
-        };
-        let unspent = shards.iter().map(|shard| shard.figures.credit());
-        let unspent = unspent.fold((0usize, 0usize), |(bytes, entries), credit| {
-            (bytes.saturating_add(credit.0), entries.saturating_add(credit.1))
-        });
-        let left_bytes = left(self.max_memory_bytes, used.saturating_add(unspent.0), bytes);
-        let left_entries = left(self.max_entries, stored.saturating_add(unspent.1), entries);
-        if let (Some(left_bytes), Some(left_entries)) = (left_bytes, left_entries) {
-            let parts = (2 * shards.len()).max(1);
-            // Never so much that sums could overflow where there is no threshold.
-            let part = |left: usize| (left / parts).min(usize::MAX >> 16);
-            shard.figures.grant(part(left_bytes), part(left_entries));
+        if self.max_memory_bytes == 0 {
             return true;
         }
-        // What others have not spent is all that is left.
-        for shard in shards {
-            shard.figures.reclaim();
-        }
-        left(self.max_memory_bytes, used, bytes).is_some() && left(self.max_entries, stored, entries).is_some()
+        let bytes = bytes.saturating_add(OVERHEAD.saturating_mul(entries));
+        shard.figures.spend_bytes(bytes) || self.look_at_bytes(shard, shards, bytes, used())
     }
 
-    /// Whether the shard's credit covers the write.
-    #[inline(always)]
-    pub(super) fn has_credit(shard: &Shard, bytes: usize, entries: usize) -> bool {
-        shard.figures.spend(bytes.saturating_add(OVERHEAD * entries), entries)
+    #[cold]
+    fn look_at_bytes(&self, shard: &Shard, shards: &[Shard], bytes: usize, used: usize) -> bool {
+        let unspent = shards.iter().map(|shard| shard.figures.byte_credit());
+        let promised = unspent.fold(used, usize::saturating_add);
+        let left = |used: usize| self.max_memory_bytes.checked_sub(used)?.checked_sub(bytes);
+        if let Some(left) = left(promised) {
+            shard.figures.grant_bytes(left / (4 * shards.len()).max(1));
+            return true;
+        }
+        // What is promised to others and not spent is all that is left.
+        for shard in shards {
+            shard.figures.reclaim_bytes();
+        }
+        left(used).is_some()
     }
 
     pub(super) fn pressure(&self, used: usize, stored: usize) -> Pressure {

@@ -31,8 +31,22 @@ impl Order {
     }
 }
 
+loom::lazy_static! {
+    /// Makes sequentially consistent fences points where loom switches threads, which it does not do at fences: without
+    /// this nothing ever happens between a snapshot's step of the clock and the fence behind that. Relaxed, so that it
+    /// orders nothing.
+    static ref FENCES: atomic::AtomicUsize = atomic::AtomicUsize::new(0);
+}
+
 pub(crate) fn fence(order: Order) {
-    atomic::fence(order.get());
+    match order.get() {
+        Ordering::Relaxed => {}
+        Ordering::SeqCst => {
+            FENCES.fetch_add(1, Ordering::Relaxed);
+            atomic::fence(Ordering::SeqCst);
+        }
+        ordering => atomic::fence(ordering),
+    }
 }
 
 /// What every atomic has.
@@ -44,6 +58,8 @@ macro_rules! wrap {
         #[allow(dead_code, reason = "not every type needs all of it")]
         impl $(<$param>)? $name $(<$param>)? {
             pub(crate) fn new(value: $value) -> Self {
+                // Made by the thread that makes the table, before there are others.
+                let _: &atomic::AtomicUsize = &FENCES;
                 Self(atomic::$name::new(value))
             }
             pub(crate) fn load(&self, order: Order) -> $value {
@@ -51,9 +67,6 @@ macro_rules! wrap {
             }
             pub(crate) fn store(&self, value: $value, order: Order) {
                 self.0.store(value, order.get());
-            }
-            pub(crate) fn swap(&self, value: $value, order: Order) -> $value {
-                self.0.swap(value, order.get())
             }
             pub(crate) fn compare_exchange(
                 &self,
@@ -92,6 +105,9 @@ macro_rules! wrap_integer {
 
         #[allow(dead_code, reason = "not every type needs all of it")]
         impl $name {
+            pub(crate) fn swap(&self, value: $value, order: Order) -> $value {
+                self.0.swap(value, order.get())
+            }
             $(pub(crate) fn $method(&self, operand: $value, order: Order) -> $value {
                 self.0.$method(operand, order.get())
             })+
@@ -100,6 +116,15 @@ macro_rules! wrap_integer {
 }
 
 wrap!(AtomicBool, bool);
+
+impl AtomicBool {
+    /// Stores only what is not there already: loom lets a later store of the lock's owner be ordered before a swap that
+    /// changed nothing, so that a lock would stay taken for ever.
+    pub(crate) fn swap(&self, value: bool, order: Order) -> bool {
+        self.compare_exchange(!value, value, order, order).unwrap_or_else(|there| there)
+    }
+}
+
 #[cfg(feature = "alloc")]
 wrap!(AtomicPtr<T>, *mut T);
 wrap_integer!(AtomicU32, u32, fetch_add, fetch_sub, fetch_and, fetch_or, fetch_max, fetch_min);

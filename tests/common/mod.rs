@@ -2,7 +2,7 @@
 //! every answer is held against.
 #![allow(dead_code, unreachable_pub, reason = "each test crate uses its own part of this module")]
 
-use memskip::{Comparator, Entry, InsertError};
+use memskip::{Comparator, Entry};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -106,24 +106,6 @@ impl Fuse {
             }
             left => self.0.store(left - 1, Relaxed),
         }
-    }
-}
-
-/// What `get_or_insert` returns: the value that is there now, and whether it was inserted.
-pub trait Got<'a> {
-    /// The pair.
-    fn got(self) -> (&'a [u8], bool);
-}
-
-impl<'a> Got<'a> for (&'a [u8], bool) {
-    fn got(self) -> (&'a [u8], bool) {
-        self
-    }
-}
-
-impl<'a> Got<'a> for Result<(&'a [u8], bool), InsertError> {
-    fn got(self) -> (&'a [u8], bool) {
-        self.expect("there is room")
     }
 }
 

@@ -155,12 +155,7 @@ fn read_back<const H: usize>(table: &Table<H>, clock: &impl Ticks, report: &mut 
 }
 
 /// Overwrites all `count` keys, deletes every second one, and looks at what snapshots show of that.
-fn history<const H: usize>(
-    table: &Table<H>,
-    clock: &impl Ticks,
-    count: u32,
-    report: &mut Report,
-) -> Result<(), Fault> {
+fn history<const H: usize>(table: &Table<H>, clock: &impl Ticks, count: u32, report: &mut Report) -> Result<(), Fault> {
     let first = table.snapshot();
     for number in 0..count {
         let put = report.overwrite.of(clock, || table.put(&key_of(number), b"new"));

@@ -82,14 +82,31 @@ fn array<const N: usize>(key: &[u8]) -> [u8; N] {
     std::array::from_fn(|i| key.get(i).copied().unwrap_or(0))
 }
 
+/// A comparator whose hints run the wrong way: with `MEMSKIP_PLANT=1` the rules must be found broken.
+struct Lying;
+
+impl Comparator<[u8]> for Lying {
+    fn compare(&self, a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+        a.cmp(b)
+    }
+
+    fn hint(&self, key: &[u8], skip: usize) -> usize {
+        !Bytewise.hint(key, skip)
+    }
+}
+
 fuzz_target!(|input: Input| {
     let prefix = &input.prefix[..input.prefix.len().min(40)];
     let with_prefix = |tail: &Vec<u8>| [prefix, tail].concat();
     let keys: Vec<_> = input.tails.iter().take(200).map(with_prefix).collect();
     let probes: Vec<_> = input.probes.iter().take(20).map(with_prefix).collect();
-    let (k, p): (Vec<&[u8]>, Vec<&[u8]>) = (keys.iter().map(|k| &k[..]).collect(), probes.iter().map(|p| &p[..]).collect());
+    let (k, p): (Vec<&[u8]>, Vec<&[u8]>) =
+        (keys.iter().map(|k| &k[..]).collect(), probes.iter().map(|p| &p[..]).collect());
     let most = usize::from(input.shared);
 
+    if std::env::var_os("MEMSKIP_PLANT").is_some() {
+        monotone(&Lying, &k, most);
+    }
     both(Bytewise, &k, &p, most);
     both(Reverse(Bytewise), &k, &p, most);
     both(CommonPrefix::new(Bytewise, prefix.len()), &k, &p, most);

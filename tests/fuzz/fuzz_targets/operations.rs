@@ -24,7 +24,8 @@ struct Name {
     tail: Vec<u8>,
 }
 
-const STEMS: [&[u8]; 4] = [b"", b"k", b"sixteen bytes of it, and then twenty-four more", b"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"];
+const STEMS: [&[u8]; 4] =
+    [b"", b"k", b"sixteen bytes of it, and then twenty-four more", b"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"];
 
 impl Name {
     fn key(&self) -> Vec<u8> {
@@ -36,7 +37,11 @@ impl Name {
 #[derive(Arbitrary, Clone, Debug)]
 enum Op {
     /// Inserts `count` keys behind `from`, `step` apart: enough of them to fill and split lane blocks.
-    Load { from: Name, count: u8, step: u8 },
+    Load {
+        from: Name,
+        count: u8,
+        step: u8,
+    },
     Insert(Name, Vec<u8>),
     Put(Name, Vec<u8>),
     Delete(Name),
@@ -69,7 +74,12 @@ fn room<T>(result: Result<T, InsertError>) -> Option<T> {
 
 type Under<A, const H: usize> = Memtable<[u8], Bytewise, A, EpochClock, H>;
 
-fn write<A: Arena, const H: usize>(table: &mut Under<A, H>, model: &mut Model, views: &mut Vec<(u64, Vec<Row>)>, op: &Op) {
+fn write<A: Arena, const H: usize>(
+    table: &mut Under<A, H>,
+    model: &mut Model,
+    views: &mut Vec<(u64, Vec<Row>)>,
+    op: &Op,
+) {
     let newest = |table: &Under<A, H>, key: &[u8]| table.entry(key).expect("just written").seq.0;
     let insert = |table: &Under<A, H>, model: &mut Model, key: &[u8], value: &[u8]| match table.try_insert(key, value) {
         Err(InsertError::DuplicateKey) => assert!(model.get(key).is_some()),
@@ -212,7 +222,11 @@ fn run<A: Arena, const H: usize>(mut table: Under<A, H>, ops: &[Op]) {
             _ => write(&mut table, &mut model, &mut views, op),
         }
         let (live, dead) = model.counts();
-        assert_eq!((table.len(), table.tombstones(), table.version_count()), (live, dead, model.stored), "after {op:?}");
+        assert_eq!(
+            (table.len(), table.tombstones(), table.version_count()),
+            (live, dead, model.stored),
+            "after {op:?}"
+        );
     }
     for (seq, shown) in views {
         assert_eq!(rows(table.snapshot_at(SeqNo(seq)).iter()), shown, "snapshot {seq} has changed");

@@ -52,7 +52,9 @@ fn run(board: board::Board) -> Result<(), Fault> {
 
     hprintln!("bytes per entry beyond key (4) and value");
     hprintln!("lanes   order        value 4   value 8  value 15  mean of 0-15");
-    for (name, density) in [("never", LaneDensity::Never), ("sparse", LaneDensity::Sparse), ("every", LaneDensity::Every)] {
+    for (name, density) in
+        [("never", LaneDensity::Never), ("sparse", LaneDensity::Sparse), ("every", LaneDensity::Every)]
+    {
         overheads(&mut buffer, name, density)?;
     }
 
@@ -110,9 +112,8 @@ fn overheads(
     for (order_name, order) in [("ascending", Order::Ascending), ("shuffled", Order::Shuffled)] {
         let mut each = [0; 16];
         for (value, each) in each.iter_mut().enumerate() {
-            let filled = with_table::<DEFAULT_HEIGHT, _>(buffer, density, |table| {
-                exercise::overhead(table, order, value)
-            })?;
+            let filled =
+                with_table::<DEFAULT_HEIGHT, _>(buffer, density, |table| exercise::overhead(table, order, value))?;
             *each = filled?;
         }
         let [_, _, _, _, four, _, _, _, eight, .., fifteen] = each;

@@ -5,8 +5,8 @@
 //! nm target/release/memskip-freestanding      # no panic, no fmt
 //! ```
 //!
-//! Fills a static buffer, reads everything back, overwrites, walks both ways. The exit code says which step failed; 0 is
-//! none. The way to look at it is its symbol table: what put, get and iterating may need is all there is.
+//! Fills a static buffer, reads everything back, walks both ways, overwrites, deletes, looks at a snapshot, freezes. The exit
+//! code says which step failed; 0 is none. The point is its symbol table: what these operations may need is all there is.
 
 #![no_std]
 #![no_main]
@@ -22,10 +22,10 @@ const HEIGHT: usize = memskip::DEFAULT_HEIGHT;
 
 type Table = Memtable<[u8], Bytewise, FixedArena<'static>, EpochClock, HEIGHT>;
 
-/// What `_start` calls; what it returns is the exit code.
+/// What the program does; returns its exit code.
 fn run(buffer: &'static mut [MaybeUninit<u8>]) -> u8 {
-    let table = Table::new_in(FixedArena::new(buffer));
-    match check(&table) {
+    let mut table = Table::new_in(FixedArena::new(buffer));
+    match check(&mut table) {
         Ok(()) => 0,
         Err(step) => step as u8,
     }
@@ -39,7 +39,8 @@ enum Step {
     Forwards,
     Backwards,
     Overwrite,
-    Delete,
+    Snapshot,
+    Freeze,
 }
 
 /// A key for a number, so that keys come in no order.
@@ -47,7 +48,7 @@ fn key_of(number: u32) -> [u8; 4] {
     number.wrapping_mul(0x9E37_79B1).to_be_bytes()
 }
 
-fn check(table: &Table) -> Result<(), Step> {
+fn check(table: &mut Table) -> Result<(), Step> {
     // Fill it until it says that it is full.
     let mut written = 0u32;
     let refused = loop {
@@ -88,6 +89,33 @@ fn check(table: &Table) -> Result<(), Step> {
     }
     if count != 0 {
         return Err(Step::Backwards);
+    }
+
+    // Over again: new versions, tombstones, and a snapshot of before.
+    table.reset();
+    for number in 0..written / 4 {
+        table.put(&key_of(number), b"old").map_err(|_| Step::Overwrite)?;
+    }
+    let before = table.snapshot();
+    for number in 0..written / 4 {
+        let new =
+            if number % 2 == 0 { table.put(&key_of(number), b"new") } else { table.put_tombstone(&key_of(number)) };
+        new.map_err(|_| Step::Overwrite)?;
+    }
+    for number in 0..written / 4 {
+        let expected = if number % 2 == 0 { (&b"new"[..], false) } else { (&b""[..], true) };
+        if table.get(&key_of(number)) != Some(expected) || before.get_live(&key_of(number)) != Some(b"old") {
+            return Err(Step::Snapshot);
+        }
+    }
+
+    // Frozen, it refuses writes and nothing else.
+    let refused = match table.try_freeze() {
+        Some(frozen) if frozen.len() + frozen.tombstones() == written as usize / 4 => table.put(b"late", b""),
+        _ => return Err(Step::Freeze),
+    };
+    if refused != Err(InsertError::Sealed) {
+        return Err(Step::Freeze);
     }
 
     #[cfg(feature = "panicking")]

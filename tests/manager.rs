@@ -1,0 +1,932 @@
+//! The memtable manager, from outside: what published managers got wrong, one test each, and everything at once against a model.
+//!
+//! No test measures time. Timeouts are there so that a hang fails instead of hanging.
+
+#![cfg(feature = "std")]
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use memskip::{
+    BatchError, Bytewise, Comparator, CounterClock, FlushJob, InsertError, ManagerConfig, ManagerSnapshot,
+    MemtableManager, Pressure, SeqNo, TableStage, Tags, UnknownFlush, WriteBatch, WriteError,
+};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+/// Longer than any of this takes.
+const LONG: Duration = Duration::from_secs(60);
+
+fn manager() -> MemtableManager {
+    MemtableManager::new(config()).unwrap()
+}
+
+/// Small tables, and no stalls.
+fn config() -> ManagerConfig {
+    ManagerConfig::new().shards(2).first_chunk(1 << 12).max_frozen_tables(usize::MAX)
+}
+
+fn pairs(snapshot: &ManagerSnapshot<[u8], Bytewise, memskip::EpochClock>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    snapshot.iter().map(|entry| (entry.key.to_vec(), entry.value.to_vec())).collect()
+}
+
+fn random(state: &mut u64) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state as usize
+}
+
+// What has been got wrong before.
+
+#[test]
+fn rotation_neither_loses_nor_revives_a_deleted_key() {
+    let manager = manager();
+    manager.put(b"k", b"v").unwrap();
+    manager.rotate().unwrap();
+    manager.delete(b"k").unwrap();
+    let is_gone = || {
+        assert_eq!(manager.get(b"k"), None);
+        assert!(!manager.contains_key(b"k"));
+        assert_eq!(manager.snapshot().get(b"k"), None);
+        assert_eq!(manager.iter().count(), 0);
+        assert_eq!(manager.range(&b"a"[..]..).rev().count(), 0);
+        assert_eq!(manager.scan_prefix(b"k").count(), 0);
+    };
+    is_gone();
+    assert!(manager.get_entry(b"k").unwrap().is_tombstone, "whoever looks into files next has to know");
+    manager.rotate().unwrap();
+    is_gone();
+    manager.put(b"other", b"").unwrap();
+    manager.delete(b"other").unwrap();
+    manager.rotate().unwrap();
+    is_gone();
+    // The older table goes first, then the one with the tombstone; at no time is the value back.
+    manager.next_flush().unwrap().complete().unwrap();
+    is_gone();
+    manager.next_flush().unwrap().complete().unwrap();
+    is_gone();
+    assert_eq!(manager.get_entry(b"k"), None);
+}
+
+#[test]
+fn a_table_flushed_before_an_older_one_goes_on_hiding_it() {
+    let manager = manager();
+    manager.put(b"k", b"old").unwrap();
+    manager.put(b"deleted", b"old").unwrap();
+    manager.rotate().unwrap();
+    manager.put(b"k", b"new").unwrap();
+    manager.delete(b"deleted").unwrap();
+    manager.rotate().unwrap();
+    let (older, younger) = (manager.next_flush().unwrap(), manager.next_flush().unwrap());
+    younger.complete().unwrap();
+    assert_eq!(manager.frozen_tables(), 2, "still readable");
+    assert_eq!(manager.get(b"k").as_deref(), Some(&b"new"[..]));
+    assert_eq!(manager.get(b"deleted"), None);
+    older.complete().unwrap();
+    assert_eq!(manager.frozen_tables(), 0);
+}
+
+#[test]
+fn a_buffered_write_is_not_overtaken_by_a_later_delete() {
+    for kind in 0..4 {
+        for rotate in [false, true] {
+            let manager = manager();
+            match kind {
+                0 => drop(manager.put(b"k", b"v").unwrap()),
+                1 => assert!(manager.insert(b"k", b"v")),
+                2 => drop(manager.insert_batch(&[(b"k", b"v")]).unwrap()),
+                _ => {
+                    let mut batch = WriteBatch::new();
+                    batch.put(b"k", b"v");
+                    manager.apply(&batch).unwrap();
+                }
+            }
+            if rotate {
+                manager.rotate().unwrap();
+            }
+            manager.delete(b"k").unwrap();
+            manager.rotate().unwrap();
+            assert_eq!(manager.get(b"k"), None);
+            // Nor in the order of a flush: by number, what is newest is the tombstone.
+            let mut newest = None;
+            while let Some(job) = manager.next_flush() {
+                newest = newest.max(job.table().entry(b"k").map(|entry| (entry.seq, job.id(), entry.is_tombstone)));
+                job.complete().unwrap();
+            }
+            assert!(newest.unwrap().2);
+        }
+    }
+}
+
+#[test]
+fn the_table_being_flushed_is_readable() {
+    let manager = manager();
+    manager.put(b"a", b"1").unwrap();
+    manager.rotate().unwrap();
+    let snapshot = manager.snapshot();
+    let is_there = || {
+        assert_eq!(manager.get(b"a").as_deref(), Some(&b"1"[..]));
+        assert_eq!(manager.iter().count(), 1);
+        assert!(!manager.insert(b"a", b"2"));
+    };
+    is_there();
+    let job = manager.next_flush().unwrap();
+    assert_eq!(manager.stats().tables[1].stage, TableStage::Flushing);
+    is_there();
+    job.fail().unwrap();
+    is_there();
+    let job = manager.next_flush().unwrap();
+    is_there();
+    let range = manager.range(..);
+    let table_bytes = job.table().memory_usage();
+    job.complete().unwrap();
+    // Gone from the manager; not from those who had begun to read.
+    assert_eq!(manager.get(b"a"), None);
+    assert_eq!(snapshot.get(b"a"), Some(&b"1"[..]));
+    assert_eq!(range.map(|entry| entry.value().to_vec()).collect::<Vec<_>>(), [b"1"]);
+    assert!(table_bytes > 0);
+}
+
+#[test]
+fn the_checkpoint_is_of_the_right_generation() {
+    let manager = manager();
+    assert_eq!(manager.first_unflushed_tag(), None);
+    // Tags come out of order, as from several threads.
+    for tag in [11, 10, 12] {
+        manager.tagged(tag).put(&[tag as u8], b"").unwrap();
+    }
+    manager.rotate().unwrap();
+    for tag in [20, 22, 21] {
+        manager.tagged(tag).delete(&[tag as u8]).unwrap();
+    }
+    manager.rotate().unwrap();
+    manager.tagged(30).put(b"active", b"").unwrap();
+    let (first, second) = (manager.next_flush().unwrap(), manager.next_flush().unwrap());
+    assert_eq!(first.tags(), Some(Tags { first: 10, last: 12 }));
+    assert_eq!(second.tags(), Some(Tags { first: 20, last: 22 }));
+    assert_eq!(manager.first_unflushed_tag(), Some(10));
+    // The younger one is done first: the log is still needed from 10 on.
+    second.complete().unwrap();
+    assert_eq!(manager.first_unflushed_tag(), Some(10));
+    first.fail().unwrap();
+    assert_eq!(manager.first_unflushed_tag(), Some(10));
+    let again = manager.next_flush().unwrap();
+    assert_eq!(again.tags(), Some(Tags { first: 10, last: 12 }));
+    again.complete().unwrap();
+    assert_eq!(manager.first_unflushed_tag(), Some(30), "what is in the active table is not flushed");
+    // A refused write leaves no tag.
+    assert!(!manager.tagged(1).insert(b"active", b""));
+    assert_eq!(manager.first_unflushed_tag(), Some(30));
+}
+
+#[test]
+fn a_limit_of_zero_is_an_error_that_names_the_field() {
+    let new = ManagerConfig::new;
+    let zeros = [
+        (new().max_table_bytes(0), "max_table_bytes"),
+        (new().max_table_entries(0), "max_table_entries"),
+        (new().max_table_age(Duration::ZERO), "max_table_age"),
+        (new().soft_frozen_tables(0), "soft_frozen_tables"),
+        (new().max_frozen_tables(0), "max_frozen_tables"),
+        (new().soft_frozen_bytes(0), "soft_frozen_bytes"),
+        (new().max_frozen_bytes(0), "max_frozen_bytes"),
+        (new().shards(0), "shards"),
+        (new().first_chunk(0), "first_chunk"),
+        (new().soft_frozen_tables(9).max_frozen_tables(8), "soft_frozen_tables"),
+        (new().soft_frozen_bytes(9).max_frozen_bytes(8), "soft_frozen_bytes"),
+    ];
+    for (config, field) in zeros {
+        let error = MemtableManager::new(config).unwrap_err();
+        assert_eq!(error.field(), field);
+        assert!(error.to_string().contains(field));
+    }
+}
+
+#[test]
+fn the_least_limits_rotate_once_per_write() {
+    for config in [config().max_table_entries(1), config().max_table_bytes(1)] {
+        let manager = MemtableManager::new(config).unwrap();
+        for i in 0..20u8 {
+            // Also one that no table of this size holds.
+            manager.put(&[i], &[i; 1000]).unwrap();
+        }
+        assert_eq!(manager.stats().rotations, 20);
+        assert_eq!(manager.frozen_tables(), 20);
+        assert_eq!(manager.iter().count(), 20);
+    }
+}
+
+#[test]
+fn a_prefix_scan_misses_no_rows() {
+    let manager = manager();
+    let keys: [&[u8]; 9] = [&[], &[0], b"a", b"ab", b"b", &[0xfe, 0xff], &[0xff], &[0xff, 0], &[0xff, 0xff, 0xff]];
+    for (i, key) in keys.iter().enumerate() {
+        manager.put(key, b"").unwrap();
+        if i % 2 == 0 {
+            manager.rotate().unwrap();
+        }
+    }
+    for prefix in keys.into_iter().chain([&b"c"[..], &[0xff, 0xff], &[0xfe]]) {
+        let expected: Vec<_> = keys.iter().filter(|key| key.starts_with(prefix)).map(|key| key.to_vec()).collect();
+        let found: Vec<_> = manager.scan_prefix(prefix).map(|entry| entry.key().to_vec()).collect();
+        assert_eq!(found, expected, "{prefix:?}");
+        let mut backwards: Vec<_> = manager.scan_prefix(prefix).rev().map(|entry| entry.key().to_vec()).collect();
+        backwards.reverse();
+        assert_eq!(backwards, expected, "{prefix:?}, backwards");
+    }
+}
+
+/// Bytewise, and counts.
+#[derive(Clone)]
+struct Counting(Arc<AtomicUsize>);
+
+impl Comparator<[u8]> for Counting {
+    fn compare(&self, a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+        self.0.fetch_add(1, SeqCst);
+        a.cmp(b)
+    }
+    fn hint(&self, key: &[u8], skip: usize) -> usize {
+        Bytewise.hint(key, skip)
+    }
+    fn common_prefix(&self, a: &[u8], b: &[u8]) -> usize {
+        Bytewise.common_prefix(a, b)
+    }
+}
+
+#[test]
+fn a_range_of_ten_rows_costs_no_scan_of_all() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let config = config().max_table_entries(25_000);
+    let manager = MemtableManager::with_parts(config, Counting(Arc::clone(&count)), CounterClock::new()).unwrap();
+    for i in 0..100_000u32 {
+        // Neighbours lie in different tables.
+        manager.put(&i.wrapping_mul(0x9e37_79b1).to_be_bytes(), b"").unwrap();
+    }
+    assert_eq!(manager.frozen_tables(), 4);
+    let start = 0x8000_0000u32.to_be_bytes();
+    let steps = |act: &dyn Fn() -> usize| {
+        let before = count.load(SeqCst);
+        assert_eq!(act(), 10);
+        count.load(SeqCst) - before
+    };
+    let owned = steps(&|| manager.range(&start[..]..).take(10).count());
+    let borrowed = steps(&|| manager.snapshot().range(&start[..]..).take(10).count());
+    let backwards = steps(&|| manager.range(..&start[..]).rev().take(10).count());
+    assert!(owned < 1000 && borrowed < 1000 && backwards < 5000, "{owned} {borrowed} {backwards}");
+}
+
+#[test]
+fn a_scan_rotates_nothing() {
+    let manager = manager();
+    for i in 0..100u8 {
+        manager.put(&[i], b"").unwrap();
+    }
+    let before = manager.stats();
+    let snapshot = manager.snapshot();
+    assert_eq!(snapshot.iter().count() + manager.iter().count() + manager.scan_prefix(&[]).count(), 300);
+    let after = manager.stats();
+    assert_eq!((after.rotations, after.tables.len()), (before.rotations, 1));
+    manager.put(b"also in the same table", b"").unwrap();
+    assert_eq!(manager.stats().tables[0].versions, 101);
+}
+
+#[test]
+fn figures_do_not_drift_on_overwrite() {
+    let manager = manager();
+    for round in 0..50u8 {
+        manager.put(b"key", &[round; 10]).unwrap();
+        manager.delete(b"key").unwrap();
+        manager.put(b"key", &[round; 20]).unwrap();
+    }
+    let stats = manager.stats().tables[0];
+    assert_eq!((stats.live_keys, stats.tombstones, stats.versions), (1, 0, 150));
+    assert_eq!(stats.data_bytes, 3 + 50 * 30);
+    manager.rotate().unwrap();
+    let job = manager.next_flush().unwrap();
+    assert_eq!((job.table().len(), job.table().version_count()), (1, 150));
+    job.table().validate().unwrap();
+    assert_eq!(manager.memory_usage(), job.table().memory_usage());
+    job.complete().unwrap();
+    assert_eq!((manager.memory_usage(), manager.version_count()), (0, 0));
+}
+
+thread_local! {
+    /// Whether this thread stops in its next comparison.
+    static STOPS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Bytewise; a thread that has asked for it stops in the middle of a search until it is let go.
+#[derive(Clone)]
+struct Stopping {
+    stopped: mpsc::Sender<()>,
+    go: Arc<AtomicBool>,
+}
+
+impl Comparator<[u8]> for Stopping {
+    fn compare(&self, a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+        if STOPS.replace(false) {
+            self.stopped.send(()).unwrap();
+            while !self.go.load(SeqCst) {
+                thread::yield_now();
+            }
+        }
+        a.cmp(b)
+    }
+}
+
+#[test]
+fn a_writer_that_does_not_move_holds_up_no_other_and_no_rotation() {
+    let (sender, stopped) = mpsc::channel();
+    let go = Arc::new(AtomicBool::new(false));
+    let order = Stopping { stopped: sender, go: Arc::clone(&go) };
+    let manager = MemtableManager::with_parts(config(), order, CounterClock::new()).unwrap();
+    manager.put(b"a", b"").unwrap();
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            STOPS.set(true);
+            manager.put(b"slow", b"value")
+        });
+        stopped.recv_timeout(LONG).unwrap();
+        // It stands inside the active table now. Everybody else goes on, in it and past it.
+        manager.put(b"b", b"").unwrap();
+        let frozen = manager.rotate().unwrap();
+        let mut batch = WriteBatch::new();
+        batch.put(b"c", b"");
+        batch.delete(b"a");
+        manager.apply(&batch).unwrap();
+        manager.rotate().unwrap();
+        manager.put(b"d", b"").unwrap();
+        let keys: Vec<_> = manager.iter().map(|entry| entry.key().to_vec()).collect();
+        assert_eq!(keys, [b"b", b"c", b"d"]);
+        assert_eq!(manager.get(b"a"), None);
+        // Who flushes that table waits: what the writer will have been told is in must be in the file.
+        let flusher = scope.spawn(|| {
+            let job = manager.next_flush().unwrap();
+            (job.id(), job.table().get_live(b"slow").map(<[u8]>::to_vec), job.table().max_seq())
+        });
+        go.store(true, SeqCst);
+        let written = slow.join().unwrap().unwrap();
+        let (id, value, max_seq) = flusher.join().unwrap();
+        assert_eq!((id, value.as_deref(), max_seq), (frozen, Some(&b"value"[..]), Some(written)));
+        assert_eq!(manager.get(b"slow").as_deref(), Some(&b"value"[..]));
+    });
+}
+
+#[test]
+fn an_insert_waits_for_one_that_is_under_way_in_an_older_table() {
+    let (sender, stopped) = mpsc::channel();
+    let go = Arc::new(AtomicBool::new(false));
+    let order = Stopping { stopped: sender, go: Arc::clone(&go) };
+    let manager = MemtableManager::with_parts(config(), order, CounterClock::new()).unwrap();
+    manager.put(b"a", b"").unwrap();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            STOPS.set(true);
+            manager.insert(b"k", b"first")
+        });
+        stopped.recv_timeout(LONG).unwrap();
+        manager.rotate().unwrap();
+        let second = scope.spawn(|| manager.insert(b"k", b"second"));
+        go.store(true, SeqCst);
+        assert!(first.join().unwrap() ^ second.join().unwrap(), "the first value wins, and only one does");
+    });
+}
+
+// The order of versions across tables.
+
+#[test]
+fn the_greatest_number_is_the_newest_whatever_table_it_is_in() {
+    let manager = manager();
+    manager.put_at(b"k", b"late", SeqNo(20)).unwrap();
+    manager.put_at(b"gone", b"early", SeqNo(5)).unwrap();
+    manager.rotate().unwrap();
+    manager.put_at(b"k", b"early", SeqNo(10)).unwrap();
+    manager.delete_at(b"gone", SeqNo(21)).unwrap();
+    let snapshot = manager.snapshot();
+    assert_eq!(manager.get(b"k").as_deref(), Some(&b"late"[..]));
+    assert_eq!(pairs(&snapshot), [(b"k".to_vec(), b"late".to_vec())]);
+    assert_eq!(manager.iter().rev().map(|entry| entry.value().to_vec()).collect::<Vec<_>>(), [b"late"]);
+}
+
+#[test]
+fn numbers_of_consecutive_tables_do_not_overlap() {
+    let manager = manager();
+    for round in 0..5u8 {
+        manager.put(b"k", &[round]).unwrap();
+        manager.put(&[round], b"").unwrap();
+        manager.rotate().unwrap();
+    }
+    let mut last = None;
+    while let Some(job) = manager.next_flush() {
+        assert!(job.table().min_seq() > last);
+        last = job.table().max_seq();
+        job.complete().unwrap();
+    }
+}
+
+#[test]
+fn a_snapshot_spans_tables_and_outlives_them() {
+    let manager = manager();
+    let mut snapshots = Vec::new();
+    let mut model = BTreeMap::new();
+    let mut state = 88_172_645_463_325_252;
+    for step in 0..300 {
+        let key = vec![(random(&mut state) % 20) as u8];
+        if random(&mut state) % 3 == 0 {
+            manager.delete(&key).unwrap();
+            model.remove(&key);
+        } else {
+            let value = vec![step as u8; random(&mut state) % 5];
+            manager.put(&key, &value).unwrap();
+            model.insert(key, value);
+        }
+        match random(&mut state) % 12 {
+            0 => drop(manager.rotate()),
+            1 => drop(manager.next_flush()),
+            2 => snapshots.push((manager.snapshot(), model.clone())),
+            _ => {}
+        }
+    }
+    while let Some(job) = manager.next_flush() {
+        job.complete().unwrap();
+    }
+    for (snapshot, model) in &snapshots {
+        assert!(pairs(snapshot).into_iter().eq(model.clone()));
+        let backwards = snapshot.iter().rev().map(|entry| (entry.key.to_vec(), entry.value.to_vec()));
+        assert!(backwards.eq(model.clone().into_iter().rev()));
+        for key in 0..20u8 {
+            assert_eq!(snapshot.get(&[key]), model.get(&[key][..]).map(Vec::as_slice));
+        }
+        for (from, to) in [(3u8, 9u8), (9, 3), (0, 255), (7, 7)] {
+            let (from, to) = (&[from][..], &[to][..]);
+            let expected = model.iter().filter(|(key, _)| from <= key.as_slice() && key.as_slice() < to);
+            assert!(snapshot.range(from..to).map(|entry| entry.key).eq(expected.map(|(key, _)| key.as_slice())));
+        }
+    }
+}
+
+#[test]
+fn forms_can_be_sent() {
+    fn is_send<T: Send + 'static>(_: &T) {}
+    fn is_shared<T: Send + Sync + 'static>(_: &T) {}
+    let manager = manager();
+    manager.put(b"k", b"v").unwrap();
+    is_shared(&manager);
+    is_send(&manager.range(..));
+    is_shared(&manager.snapshot());
+    manager.rotate().unwrap();
+    is_shared(&manager.next_flush().unwrap());
+    let other: MemtableManager<str, _, _> =
+        MemtableManager::with_parts(config(), memskip::Reverse(Bytewise), CounterClock::new()).unwrap();
+    other.put("k", b"v").unwrap();
+    is_shared(&other);
+    assert_eq!(other.iter().next().unwrap().key(), "k");
+}
+
+// Flushing.
+
+#[test]
+fn a_job_that_is_dropped_or_given_up_comes_back() {
+    let manager = manager();
+    manager.put(b"k", b"v").unwrap();
+    let id = manager.rotate().unwrap();
+    drop(manager.next_flush().unwrap());
+    let job = manager.next_flush().unwrap();
+    assert_eq!((job.id(), job.attempt()), (id, 2));
+    assert!(manager.next_flush().is_none(), "handed out once at a time");
+    manager.fail(id).unwrap();
+    let third = manager.next_flush().unwrap();
+    // The second attempt has been given back by id; what becomes of its job is of no consequence.
+    assert_eq!(job.complete(), Err(UnknownFlush(id)));
+    assert_eq!(manager.frozen_tables(), 1);
+    manager.complete(id).unwrap();
+    drop(third);
+    assert_eq!((manager.frozen_tables(), manager.stats().failed_flushes), (0, 2));
+    assert_eq!(manager.complete(id), Err(UnknownFlush(id)));
+    assert_eq!(manager.fail(id), Err(UnknownFlush(id)));
+}
+
+#[test]
+fn a_flusher_that_waits_is_woken_by_a_rotation() {
+    let manager = manager();
+    assert!(manager.wait_flush(Duration::ZERO).is_none());
+    assert!(manager.wait_flush(Duration::from_millis(5)).is_none());
+    thread::scope(|scope| {
+        let flushers: Vec<_> = (0..3).map(|_| scope.spawn(|| manager.wait_flush(LONG).unwrap().complete())).collect();
+        for i in 0..3u8 {
+            manager.put(&[i], b"").unwrap();
+            manager.rotate().unwrap();
+        }
+        flushers.into_iter().for_each(|flusher| flusher.join().unwrap().unwrap());
+    });
+    assert_eq!(manager.stats().flushes, 3);
+}
+
+#[test]
+fn an_idle_table_is_rotated_when_it_is_old() {
+    let manager = MemtableManager::new(config().max_table_age(Duration::from_millis(20))).unwrap();
+    thread::scope(|scope| {
+        // Waits before there is anything to wait for.
+        let flusher = scope.spawn(|| manager.wait_flush(LONG).unwrap().table().len());
+        thread::yield_now();
+        manager.put(b"k", b"v").unwrap();
+        assert_eq!(flusher.join().unwrap(), 1);
+    });
+    assert_eq!(manager.stats().rotations, 1);
+    manager.next_flush().unwrap().complete().unwrap();
+    // An empty table does not age.
+    assert!(manager.wait_flush(Duration::from_millis(40)).is_none());
+    assert_eq!(manager.stats().rotations, 1);
+}
+
+#[test]
+fn background_flushers_try_again_after_errors_and_panics() {
+    let manager = MemtableManager::new(config().max_table_entries(10).flush_retry(Duration::from_millis(1))).unwrap();
+    let files = Arc::new(Mutex::new(BTreeMap::new()));
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let flush = {
+        let (files, attempts) = (Arc::clone(&files), Arc::clone(&attempts));
+        move |job: &FlushJob| {
+            match attempts.fetch_add(1, SeqCst) % 3 {
+                0 => return Err("disk full".into()),
+                1 => std::panic::resume_unwind(Box::new("a bug of the flusher's")),
+                _ => {}
+            }
+            let entries = job.table().iter().map(|entry| (entry.key.to_vec(), entry.value.to_vec()));
+            files.lock().unwrap().extend(entries);
+            Ok(())
+        }
+    };
+    manager.start_flushers(2, flush).unwrap();
+    for i in 0..100u8 {
+        manager.put(&[i], &[i]).unwrap();
+    }
+    assert!(manager.shutdown(LONG).is_empty());
+    assert!(files.lock().unwrap().clone().into_iter().eq((0..100u8).map(|i| (vec![i], vec![i]))));
+    let stats = manager.stats();
+    assert_eq!(stats.flushes + stats.failed_flushes, attempts.load(SeqCst));
+    assert!(stats.flushes >= 10 && stats.failed_flushes >= 2);
+}
+
+// Backpressure.
+
+#[test]
+fn a_stall_ends_with_a_clear_error_or_with_a_flush() {
+    let stalling = config().max_frozen_tables(1).stall_timeout(Duration::from_millis(5));
+    let manager = MemtableManager::new(stalling).unwrap();
+    manager.put(b"a", b"").unwrap();
+    assert_eq!(manager.pressure(), Pressure::Normal);
+    manager.rotate().unwrap();
+    assert_eq!(manager.pressure(), Pressure::Full);
+    let error = manager.put(b"b", b"").unwrap_err();
+    assert!(matches!(error, WriteError::Stalled { frozen_tables: 1, frozen_bytes: 1.., .. }), "{error}");
+    assert!(error.to_string().contains("1 frozen tables"), "{error}");
+    assert!(manager.delete(b"b").is_err());
+    assert_eq!(manager.insert_batch(&[(b"b", b"")]), Err(BatchError::PartialFailure { succeeded: 0, failed: 1 }));
+    assert_eq!(manager.get_entry(b"b"), None, "nothing was written");
+    manager.next_flush().unwrap().complete().unwrap();
+    manager.put(b"b", b"").unwrap();
+    let stats = manager.stats();
+    assert_eq!(stats.stalls, 3);
+    assert!(stats.stalled_time >= Duration::from_millis(15));
+}
+
+#[test]
+fn a_stalled_writer_wakes_when_a_flush_completes() {
+    let manager = MemtableManager::new(config().max_frozen_tables(1).stall_timeout(LONG)).unwrap();
+    manager.put(b"a", b"").unwrap();
+    manager.rotate().unwrap();
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..3u8)
+            .map(|i| {
+                (
+                    i,
+                    scope.spawn({
+                        let manager = &manager;
+                        move || manager.put(&[i], b"")
+                    }),
+                )
+            })
+            .collect();
+        // A failed attempt lets nobody through.
+        manager.next_flush().unwrap().fail().unwrap();
+        manager.next_flush().unwrap().complete().unwrap();
+        writers.into_iter().for_each(|(_, writer)| assert!(writer.join().unwrap().is_ok()));
+    });
+    assert_eq!(manager.stats().tables[0].versions, 3);
+}
+
+#[test]
+fn stalls_and_delays_by_bytes() {
+    let limits = config().soft_frozen_bytes(1000).max_frozen_bytes(3000).stall_timeout(Duration::ZERO);
+    let manager = MemtableManager::new(limits.soft_delay(Duration::from_micros(1))).unwrap();
+    let mut pressures = Vec::new();
+    for i in 0..3u8 {
+        pressures.push(manager.pressure());
+        manager.put(&[i], &[0; 1200]).unwrap();
+        manager.rotate().unwrap();
+    }
+    assert_eq!(pressures, [Pressure::Normal, Pressure::Backpressure, Pressure::Backpressure]);
+    assert!(matches!(manager.put(b"k", b""), Err(WriteError::Stalled { frozen_tables: 3, frozen_bytes: 3600.., .. })));
+    assert_eq!(manager.stats().delays, 2);
+}
+
+#[test]
+fn a_stalled_writer_is_told_of_a_shutdown() {
+    let manager = MemtableManager::new(config().max_frozen_tables(1).stall_timeout(LONG)).unwrap();
+    manager.put(b"a", b"").unwrap();
+    manager.rotate().unwrap();
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| manager.put(b"b", b""));
+        let left = manager.shutdown(Duration::ZERO);
+        assert_eq!(left.len(), 1);
+        assert_eq!(writer.join().unwrap(), Err(WriteError::ShutDown));
+    });
+}
+
+// Shutdown.
+
+#[test]
+fn shutdown_loses_no_write_that_was_acknowledged() {
+    for _ in 0..20 {
+        let manager = MemtableManager::new(config().max_table_entries(7)).unwrap();
+        let written = thread::scope(|scope| {
+            let writers: Vec<_> = (0..3u8)
+                .map(|writer| {
+                    let manager = &manager;
+                    scope.spawn(move || {
+                        let keys = (0..=u8::MAX).map(|i| vec![writer, i]);
+                        keys.take_while(|key| manager.put(key, b"").is_ok()).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            while manager.version_count() < 30 {
+                thread::yield_now();
+            }
+            let left = manager.shutdown(Duration::ZERO);
+            let found: BTreeSet<_> =
+                left.iter().flat_map(|job| job.table().iter().map(|entry| entry.key.to_vec())).collect();
+            let written: BTreeSet<_> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
+            assert_eq!(found, written);
+            assert_eq!(manager.iter().count(), written.len(), "still readable");
+            written
+        });
+        assert!(written.len() >= 30);
+        // The jobs were dropped: there they are again.
+        assert_eq!(manager.rotate(), None);
+        assert!(manager.next_flush().is_some());
+    }
+}
+
+// Memory.
+
+#[test]
+fn memory_of_flushed_tables_is_used_again_and_given_back() {
+    let manager = MemtableManager::new(config().recycled_tables(1).recycle_idle(Duration::from_millis(1))).unwrap();
+    for round in 0..5u8 {
+        manager.put(b"k", &[round; 100]).unwrap();
+        manager.rotate().unwrap();
+        manager.next_flush().unwrap().complete().unwrap();
+        assert_eq!(manager.get(b"k"), None, "a recycled table is empty");
+    }
+    assert!(manager.stats().recycled_tables >= 3);
+    let old = manager.snapshot();
+    manager.put(b"k", b"kept by a snapshot").unwrap();
+    let reader = manager.snapshot();
+    manager.rotate().unwrap();
+    manager.next_flush().unwrap().complete().unwrap();
+    for round in 0..5u8 {
+        manager.put(b"k", &[round]).unwrap();
+        manager.rotate().unwrap();
+        manager.next_flush().unwrap().complete().unwrap();
+    }
+    assert_eq!((old.get(b"k"), reader.get(b"k")), (None, Some(&b"kept by a snapshot"[..])));
+    // Idle.
+    while manager.stats().spare_tables > 0 {
+        thread::yield_now();
+        manager.tick();
+    }
+    let none = MemtableManager::new(config().recycled_tables(0)).unwrap();
+    for _ in 0..3 {
+        none.put(b"k", b"").unwrap();
+        none.rotate().unwrap();
+        none.next_flush().unwrap().complete().unwrap();
+    }
+    assert_eq!((none.stats().recycled_tables, none.stats().spare_tables), (0, 0));
+}
+
+// Concurrency.
+
+#[test]
+fn of_racing_inserts_one_wins_across_rotations() {
+    const KEYS: usize = 200;
+    let manager = manager();
+    let wins: Vec<AtomicUsize> = (0..KEYS).map(|_| AtomicUsize::new(0)).collect();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..3u8)
+            .map(|writer| {
+                let (manager, wins) = (&manager, &wins);
+                scope.spawn(move || {
+                    for (key, wins) in wins.iter().enumerate() {
+                        let key_bytes = key.to_be_bytes();
+                        let inserted = if key % 2 == 0 {
+                            manager.insert(&key_bytes, &[writer])
+                        } else {
+                            manager.insert_batch(&[(key_bytes, [writer])]).is_ok()
+                        };
+                        wins.fetch_add(usize::from(inserted), SeqCst);
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                manager.rotate();
+                thread::yield_now();
+            }
+        });
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        done.store(true, SeqCst);
+    });
+    assert!(wins.iter().all(|wins| wins.load(SeqCst) == 1), "{wins:?}");
+    assert_eq!(manager.version_count(), KEYS);
+    assert!(!manager.insert(&0usize.to_be_bytes(), b""));
+    assert_eq!(manager.try_insert(&1usize.to_be_bytes(), b""), Err(WriteError::Insert(InsertError::DuplicateKey)));
+}
+
+#[test]
+fn a_batch_lands_in_one_table() {
+    const BATCHES: u8 = 100;
+    const SIZE: u8 = 9;
+    let manager = MemtableManager::new(config().max_table_entries(20)).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..2u8)
+            .map(|writer| {
+                let manager = &manager;
+                scope.spawn(move || {
+                    for batch in 0..BATCHES {
+                        let keys = (0..SIZE).map(|i| [writer, batch, i]);
+                        if batch % 2 == 0 {
+                            let mut writes = WriteBatch::new();
+                            keys.for_each(|key| writes.put(&key, b""));
+                            manager.apply(&writes).unwrap();
+                        } else {
+                            let entries: Vec<_> = keys.map(|key| (key, b"")).collect();
+                            assert_eq!(manager.insert_batch(&entries), Ok(SIZE.into()));
+                        }
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                manager.rotate();
+                thread::yield_now();
+            }
+        });
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        done.store(true, SeqCst);
+    });
+    manager.rotate();
+    let mut batches = 0;
+    while let Some(job) = manager.next_flush() {
+        let mut counts = BTreeMap::new();
+        job.table().iter().for_each(|entry| *counts.entry([entry.key[0], entry.key[1]]).or_insert(0) += 1);
+        assert!(counts.values().all(|count| *count == SIZE), "{counts:?}");
+        batches += counts.len();
+        job.complete().unwrap();
+    }
+    assert_eq!(batches, 2 * usize::from(BATCHES));
+}
+
+/// What is flushed: of each key the version with the greatest number.
+type Files = Mutex<BTreeMap<Vec<u8>, (SeqNo, Option<u64>)>>;
+
+/// Memtables first, files second, as an engine reads.
+fn read(manager: &MemtableManager, files: &Files, key: &[u8]) -> Option<u64> {
+    match manager.get_entry(key) {
+        Some(entry) if entry.is_tombstone => None,
+        Some(entry) => Some(number(&entry.value)),
+        None => files.lock().unwrap().get(key).and_then(|(_, value)| *value),
+    }
+}
+
+fn number(value: &[u8]) -> u64 {
+    u64::from_be_bytes(value.try_into().unwrap())
+}
+
+#[test]
+fn writers_readers_a_rotator_and_failing_flushers_agree_with_a_model() {
+    const WRITERS: usize = 3;
+    const KEYS: usize = 16;
+    const STEPS: usize = 1500;
+    let limits = config().max_table_entries(100).max_frozen_tables(6).soft_frozen_tables(5).recycled_tables(2);
+    let limits =
+        limits.soft_delay(Duration::from_micros(10)).stall_timeout(LONG).flush_retry(Duration::from_micros(50));
+    let manager = MemtableManager::new(limits).unwrap();
+    let files: Arc<Files> = Arc::default();
+    let flush = {
+        let (files, attempts) = (Arc::clone(&files), AtomicUsize::new(0));
+        move |job: &FlushJob| {
+            if attempts.fetch_add(1, SeqCst) % 3 == 0 {
+                return Err("now and then".into());
+            }
+            job.table().validate().map_err(|broken| broken.what())?;
+            let mut files = files.lock().unwrap();
+            for entry in job.table().iter() {
+                let value = (!entry.is_tombstone).then(|| number(entry.value));
+                let newest = files.entry(entry.key.to_vec()).or_insert((entry.seq, value));
+                if entry.seq >= newest.0 {
+                    *newest = (entry.seq, value);
+                }
+            }
+            Ok(())
+        }
+    };
+    manager.start_flushers(2, flush).unwrap();
+    let done = AtomicBool::new(false);
+    let models: Vec<BTreeMap<Vec<u8>, u64>> = thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let (manager, files) = (&manager, &files);
+                scope.spawn(move || {
+                    let mut model = BTreeMap::new();
+                    let mut state = 0x2545_f491_4f6c_dd1d + writer as u64;
+                    for step in 1..=STEPS {
+                        let number = writer * KEYS + random(&mut state) % KEYS;
+                        let key = vec![number as u8];
+                        let value = (step as u64).to_be_bytes();
+                        match random(&mut state) % 5 {
+                            0 => {
+                                manager.delete(&key).unwrap();
+                                model.remove(&key);
+                            }
+                            1 => {
+                                let mut batch = WriteBatch::new();
+                                batch.put(&key, &value);
+                                manager.apply(&batch).unwrap();
+                                model.insert(key.clone(), step as u64);
+                            }
+                            _ => {
+                                manager.put(&key, &value).unwrap();
+                                model.insert(key.clone(), step as u64);
+                            }
+                        }
+                        // Nobody else writes this key: what was written is what is read, wherever it is by now.
+                        assert_eq!(read(manager, files, &key), model.get(&key).copied());
+                    }
+                    model
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                manager.rotate();
+                thread::sleep(Duration::from_micros(500));
+            }
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut seen = vec![0; WRITERS * KEYS];
+                while !done.load(SeqCst) {
+                    for (number, seen) in seen.iter_mut().enumerate() {
+                        // A value that is read is never older than one that was read before.
+                        if let Some(value) = read(&manager, &files, &[number as u8]) {
+                            assert!(value >= *seen, "went back from {seen} to {value}");
+                            *seen = value;
+                        }
+                    }
+                    let snapshot = manager.snapshot();
+                    let once: Vec<_> = pairs(&snapshot);
+                    assert!(once.is_sorted_by(|a, b| a.0 < b.0));
+                    let mut again: Vec<_> = snapshot.clone().into_range(..).rev().collect();
+                    again.reverse();
+                    assert!(
+                        once.iter()
+                            .map(|(key, value)| (&key[..], &value[..]))
+                            .eq(again.iter().map(|e| (e.key(), e.value())))
+                    );
+                    for (key, value) in &once {
+                        assert_eq!(snapshot.get(key), Some(&value[..]));
+                    }
+                }
+            });
+        }
+        let models = writers.into_iter().map(|writer| writer.join()).collect::<Vec<_>>();
+        done.store(true, SeqCst);
+        models.into_iter().map(Result::unwrap).collect()
+    });
+    assert!(manager.shutdown(LONG).is_empty());
+    let files = files.lock().unwrap();
+    let found: BTreeMap<_, _> = files.iter().filter_map(|(key, (_, value))| Some((key.clone(), (*value)?))).collect();
+    let expected: BTreeMap<_, _> = models.into_iter().flatten().collect();
+    assert_eq!(found, expected);
+    let stats = manager.stats();
+    assert_eq!(stats.flushes, stats.rotations);
+    assert!(stats.failed_flushes > 0 && stats.recycled_tables > 0, "{stats:?}");
+}

@@ -1,0 +1,273 @@
+//! Threshold monitoring, from outside: each crossing once, none lost, callbacks under no lock.
+
+#![cfg(feature = "std")]
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use memskip::{
+    Gauge, ManagerConfig, MemoryBudget, Memtable, MemtableManager, MonitorLimits, Pressure, PressureEvent,
+    ThresholdMonitor,
+};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use PressureEvent::{BackpressureReached, LimitReached, LimitRelieved, Relieved};
+
+/// Longer than any of this takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A gauge that shows what it is told to.
+#[derive(Default)]
+struct Dial(AtomicUsize);
+
+impl Dial {
+    fn set(&self, entries: usize) {
+        self.0.store(entries, SeqCst);
+    }
+}
+
+impl Gauge for Dial {
+    fn bytes(&self) -> usize {
+        0
+    }
+    fn entries(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+    fn pressure(&self) -> Pressure {
+        Pressure::Normal
+    }
+}
+
+/// A monitor of a dial with backpressure from 5 and the limit at 10, and the events it has told of.
+fn dial() -> (Arc<Dial>, ThresholdMonitor<Dial>, Arc<Mutex<Vec<PressureEvent>>>) {
+    let dial = Arc::new(Dial::default());
+    let limits = MonitorLimits::new().max_entries(10).backpressure_ratio(0.5).interval(Duration::from_millis(1));
+    let monitor = ThresholdMonitor::new(Arc::clone(&dial), limits).unwrap();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&events);
+    monitor.on_event(move |event| sink.lock().unwrap().push(event));
+    (dial, monitor, events)
+}
+
+#[test]
+fn each_crossing_is_told_once_and_in_order() {
+    let (dial, monitor, events) = dial();
+    let steps = |entries, level, expected: &[PressureEvent]| {
+        dial.set(entries);
+        for _ in 0..3 {
+            assert_eq!(monitor.look(), level);
+        }
+        assert_eq!(std::mem::take(&mut *events.lock().unwrap()), expected);
+    };
+    steps(0, Pressure::Normal, &[]);
+    steps(4, Pressure::Normal, &[]);
+    steps(5, Pressure::Backpressure, &[BackpressureReached]);
+    steps(9, Pressure::Backpressure, &[]);
+    steps(10, Pressure::Full, &[LimitReached]);
+    steps(1000, Pressure::Full, &[]);
+    steps(5, Pressure::Backpressure, &[LimitRelieved]);
+    steps(10, Pressure::Full, &[LimitReached]);
+    // Both levels at once are two crossings.
+    steps(0, Pressure::Normal, &[LimitRelieved, Relieved]);
+    steps(10, Pressure::Full, &[BackpressureReached, LimitReached]);
+    steps(0, Pressure::Normal, &[LimitRelieved, Relieved]);
+}
+
+#[test]
+fn many_who_look_at_once_tell_each_crossing_once() {
+    let (dial, monitor, events) = dial();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(SeqCst) {
+                    monitor.look();
+                }
+            });
+        }
+        for round in 0..500 {
+            dial.set([10, 0, 5, 0, 10, 5][round % 6]);
+            monitor.look();
+        }
+        done.store(true, SeqCst);
+    });
+    dial.set(0);
+    monitor.look();
+    let events = events.lock().unwrap();
+    // As a walk: no event twice, none left out, whatever the order of looks was.
+    let end = events.iter().fold(0, |level, event| match (level, event) {
+        (0, BackpressureReached) => 1,
+        (1, LimitReached) => 2,
+        (2, LimitRelieved) => 1,
+        (1, Relieved) => 0,
+        step => panic!("{step:?} in {events:?}"),
+    });
+    assert_eq!(end, 0);
+    // Every setting was looked at at least once: 4 of 6 steps cross, all together 8 levels.
+    assert!(events.len() >= 500 / 6 * 8, "{}", events.len());
+}
+
+#[test]
+fn callbacks_run_under_no_lock() {
+    let (dial, monitor, events) = dial();
+    let (again, inner) = (monitor.clone(), Arc::clone(&dial));
+    monitor.on_event(move |event| {
+        // Looks, changes what it sees, registers another, waits: all from inside a callback.
+        if event == LimitReached {
+            inner.set(0);
+            assert_eq!(again.look(), Pressure::Normal);
+            again.on_event(|_| {});
+            assert!(again.wait_for(Pressure::Normal, LONG));
+        }
+        let elsewhere = again.clone();
+        thread::spawn(move || elsewhere.look()).join().unwrap();
+    });
+    dial.set(10);
+    monitor.look();
+    assert_eq!(*events.lock().unwrap(), [BackpressureReached, LimitReached, LimitRelieved, Relieved]);
+}
+
+#[test]
+fn a_callback_that_panics_loses_no_later_event() {
+    let (dial, monitor, events) = dial();
+    let panics = AtomicBool::new(true);
+    monitor.on_event(move |_| {
+        if panics.swap(false, SeqCst) {
+            std::panic::resume_unwind(Box::new("a bug of the callback's"));
+        }
+    });
+    dial.set(10);
+    let looker = monitor.clone();
+    assert!(thread::spawn(move || looker.look()).join().is_err());
+    monitor.look();
+    assert_eq!(*events.lock().unwrap(), [BackpressureReached, LimitReached]);
+}
+
+#[test]
+fn waits_end_at_their_level_or_in_time() {
+    let (dial, monitor, _) = dial();
+    assert!(monitor.wait_for(Pressure::Normal, Duration::ZERO));
+    assert!(!monitor.wait_for(Pressure::Backpressure, Duration::from_millis(3)));
+    thread::scope(|scope| {
+        let waiters: Vec<_> = [Pressure::Backpressure, Pressure::Full]
+            .map(|level| {
+                scope.spawn({
+                    let monitor = &monitor;
+                    move || monitor.wait_for(level, LONG)
+                })
+            })
+            .into_iter()
+            .collect();
+        dial.set(10);
+        waiters.into_iter().for_each(|waiter| assert!(waiter.join().unwrap()));
+        let waiter = scope.spawn(|| monitor.wait_for(Pressure::Normal, LONG));
+        dial.set(9);
+        monitor.look();
+        dial.set(0);
+        assert!(waiter.join().unwrap());
+    });
+}
+
+#[test]
+fn a_wait_misses_no_level_that_was_left_again() {
+    let (dial, monitor, _) = dial();
+    let waiting = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let reached = monitor.wait_for(Pressure::Full, LONG);
+            waiting.store(false, SeqCst);
+            reached
+        });
+        // Up and down again under one look each: the waiter seldom looks in between.
+        while waiting.load(SeqCst) {
+            dial.set(10);
+            monitor.look();
+            dial.set(0);
+            monitor.look();
+        }
+        assert!(waiter.join().unwrap());
+    });
+}
+
+#[test]
+fn limits_by_bytes_entries_and_age() {
+    let table = || Arc::new(Memtable::with_shards(1));
+    let full = |monitor: &ThresholdMonitor<Memtable>| monitor.look() == Pressure::Full;
+
+    let bytes = ThresholdMonitor::new(table(), MonitorLimits::new().max_bytes(2000)).unwrap();
+    bytes.gauge().put(b"k", &[0; 1000]).unwrap();
+    assert!(!full(&bytes));
+    bytes.gauge().put(b"l", &[0; 1000]).unwrap();
+    assert!(full(&bytes));
+
+    let entries = ThresholdMonitor::new(table(), MonitorLimits::new().max_entries(2)).unwrap();
+    entries.gauge().put(b"k", b"").unwrap();
+    assert!(!full(&entries));
+    entries.gauge().put(b"k", b"again").unwrap();
+    assert!(full(&entries));
+
+    let age = ThresholdMonitor::new(table(), MonitorLimits::new().max_age(Duration::from_millis(5))).unwrap();
+    assert!(!age.wait_for(Pressure::Full, Duration::from_millis(20)), "an empty table has no age");
+    age.gauge().put(b"k", b"").unwrap();
+    assert!(age.wait_for(Pressure::Full, LONG));
+
+    // The table's own limits, without any of the monitor's.
+    let own = Arc::new(Memtable::with_capacity_and_shards(4096, 1, 0, 2));
+    let own = ThresholdMonitor::new(own, MonitorLimits::new()).unwrap();
+    assert!(!full(&own));
+    own.gauge().put(b"k", b"").unwrap();
+    own.gauge().put(b"l", b"").unwrap();
+    assert!(full(&own));
+
+    for (limits, field) in [
+        (MonitorLimits::new().max_bytes(0), "max_bytes"),
+        (MonitorLimits::new().max_entries(0), "max_entries"),
+        (MonitorLimits::new().max_age(Duration::ZERO), "max_age"),
+        (MonitorLimits::new().interval(Duration::ZERO), "interval"),
+    ] {
+        assert_eq!(ThresholdMonitor::new(table(), limits).unwrap_err().field(), field);
+    }
+}
+
+#[test]
+fn a_budget_is_shared_and_can_be_watched() {
+    assert_eq!(MemoryBudget::new(0).unwrap_err().field(), "max_bytes");
+    let budget = Arc::new(MemoryBudget::new(10_000).unwrap());
+    let tables: Vec<_> = (0..4).map(|_| Arc::new(Memtable::with_shards(1))).collect();
+    tables.iter().for_each(|table| budget.add(table));
+    let manager = Arc::new(MemtableManager::new(ManagerConfig::new()).unwrap());
+    budget.add(&manager);
+    let monitor = ThresholdMonitor::new(Arc::clone(&budget), MonitorLimits::new()).unwrap();
+    for table in &tables {
+        table.put(b"k", &[0; 2000]).unwrap();
+        assert_eq!(monitor.look(), Pressure::Normal);
+    }
+    manager.put(b"k", &[0; 2000]).unwrap();
+    manager.rotate();
+    assert_eq!(monitor.look(), Pressure::Full, "frozen tables count");
+    assert_eq!(budget.entries(), 5);
+    manager.next_flush().unwrap().complete().unwrap();
+    assert_eq!(monitor.look(), Pressure::Normal);
+    drop(tables);
+    assert_eq!(budget.bytes(), 0);
+}
+
+#[test]
+fn a_manager_can_be_watched() {
+    let config = ManagerConfig::new().soft_frozen_tables(1).max_frozen_tables(2);
+    let manager = Arc::new(MemtableManager::new(config).unwrap());
+    let monitor = ThresholdMonitor::new(Arc::clone(&manager), MonitorLimits::new()).unwrap();
+    let mut levels = Vec::new();
+    for i in 0..2u8 {
+        manager.put(&[i], b"").unwrap();
+        manager.rotate();
+        levels.push(monitor.look());
+    }
+    while let Some(job) = manager.next_flush() {
+        job.complete().unwrap();
+        levels.push(monitor.look());
+    }
+    use Pressure::{Backpressure, Full, Normal};
+    assert_eq!(levels, [Backpressure, Full, Backpressure, Normal]);
+}
