@@ -23,8 +23,7 @@ pub struct SeqNo(pub u64);
 impl SeqNo {
     /// As a bound: the newest there is.
     pub const MAX: Self = Self(u64::MAX);
-    /// The largest number a version can have, 2^62 - 1. A clock that has come here stays here: later writes get this number,
-    /// too, and snapshots can no longer tell them apart.
+    /// The largest number a caller may give, 2^62 - 1. Clocks go on above it, as far again.
     pub const LIMIT: Self = Self((1 << 62) - 1);
 }
 
@@ -50,7 +49,7 @@ impl fmt::Display for SeqNo {
 /// - After `observe(n)` has returned, `stamp` and `snapshot` that start later return at least n.
 ///
 /// A clock that breaks these rules makes snapshots unstable and order doubtful, never memory unsafe. Numbers above
-/// [`SeqNo::LIMIT`] are cut to it. A panic in a clock leaves the table usable; the version it was asked for is
+/// 2^63 - 1 are cut to it. A panic in a clock leaves the table usable; the version it was asked for is
 /// stamped by whoever meets it next.
 ///
 /// ```

@@ -18,7 +18,8 @@ use core::cmp::Ordering;
 /// wrong answers, never undefined behaviour, a panic or an endless loop.
 ///
 /// A panic in a comparator leaves the table usable; the write that met it is done or undone as a whole (lanes are maintained
-/// after a write has taken effect).
+/// after a write has taken effect). A comparator must not write to, freeze or apply a batch to the table that is calling it:
+/// that would wait for itself.
 ///
 /// ```
 /// use core::cmp::Ordering;
@@ -98,7 +99,7 @@ impl<K: ?Sized, C: Comparator<K> + ?Sized> Comparator<K> for &C {
 pub struct Bytewise;
 
 /// One word of `key` from `skip` on, big endian, padded with zeros.
-#[inline(always)]
+#[inline]
 fn word_at(key: &[u8], skip: usize) -> usize {
     const WORD: usize = size_of::<usize>();
     let rest = key.get(skip..).unwrap_or(&[]);
@@ -120,15 +121,15 @@ fn shared_bytes(a: &[u8], b: &[u8]) -> usize {
 }
 
 impl Comparator<[u8]> for Bytewise {
-    #[inline(always)]
+    #[inline]
     fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
         a.cmp(b)
     }
-    #[inline(always)]
+    #[inline]
     fn hint(&self, key: &[u8], skip: usize) -> usize {
         word_at(key, skip)
     }
-    #[inline(always)]
+    #[inline]
     fn wide_hint(&self, key: &[u8], skip: usize) -> [usize; 2] {
         [word_at(key, skip), word_at(key, skip.saturating_add(size_of::<usize>()))]
     }
@@ -142,17 +143,17 @@ impl Comparator<[u8]> for Bytewise {
 macro_rules! bytewise_through {
     ($(($($generics:tt)*) $key:ty, $bytes:expr;)*) => {$(
         impl<$($generics)*> Comparator<$key> for Bytewise {
-            #[inline(always)]
+            #[inline]
             fn compare(&self, a: &$key, b: &$key) -> Ordering {
                 let bytes: fn(&$key) -> &[u8] = $bytes;
                 bytes(a).cmp(bytes(b))
             }
-            #[inline(always)]
+            #[inline]
             fn hint(&self, key: &$key, skip: usize) -> usize {
                 let bytes: fn(&$key) -> &[u8] = $bytes;
                 Comparator::<[u8]>::hint(self, bytes(key), skip)
             }
-            #[inline(always)]
+            #[inline]
             fn wide_hint(&self, key: &$key, skip: usize) -> [usize; 2] {
                 let bytes: fn(&$key) -> &[u8] = $bytes;
                 Comparator::<[u8]>::wide_hint(self, bytes(key), skip)
@@ -218,7 +219,7 @@ impl<K: ?Sized, C: Comparator<K>> Comparator<K> for Reverse<C> {
 pub struct BigEndian;
 
 impl BigEndian {
-    #[inline(always)]
+    #[inline]
     fn integer<const N: usize>(key: &[u8; N]) -> u128 {
         const { assert!(N <= 16, "BigEndian compares arrays of at most 16 bytes") };
         let mut wide = [0; 16];
@@ -228,15 +229,15 @@ impl BigEndian {
 }
 
 impl<const N: usize> Comparator<[u8; N]> for BigEndian {
-    #[inline(always)]
+    #[inline]
     fn compare(&self, a: &[u8; N], b: &[u8; N]) -> Ordering {
         Self::integer(a).cmp(&Self::integer(b))
     }
-    #[inline(always)]
+    #[inline]
     fn hint(&self, key: &[u8; N], skip: usize) -> usize {
         word_at(key, skip)
     }
-    #[inline(always)]
+    #[inline]
     fn wide_hint(&self, key: &[u8; N], skip: usize) -> [usize; 2] {
         Bytewise.wide_hint(key, skip)
     }

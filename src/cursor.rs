@@ -87,7 +87,8 @@ where
         }
     }
 
-    /// Returns the entry the cursor stands before, and steps over it.
+    /// Returns the entry the cursor stands before, and steps over it. A cursor that has come to the end stays there, whatever
+    /// is inserted later.
     pub fn next_entry(&mut self) -> Option<Entry<'a, K>> {
         let at = match self.place {
             Place::Start => self.list.first_position(),

@@ -12,7 +12,7 @@ use crate::arena::Arena;
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::entry::Entry;
-use crate::list::{Key, List, Position, Scout, View};
+use crate::list::{Key, List, Position, Scout, VersionMark, View};
 
 /// The positions within bounds that are not given out yet.
 struct Walk<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
@@ -200,9 +200,9 @@ impl<K: ?Sized, C, A, S, const H: usize> fmt::Debug for Range<'_, '_, K, C, A, S
 /// ```
 pub struct Versions<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
     walk: Walk<'a, 'k, K, C, A, S, H>,
-    /// The key that is being given from the front, and the number given last.
-    front: Option<(Position, SeqNo)>,
-    /// The same from the back.
+    /// The key that is being given from the front, and the version given last.
+    front: Option<(Position, VersionMark)>,
+    /// The same from the back: the number given last.
     back: Option<(Position, SeqNo)>,
 }
 
@@ -224,15 +224,15 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         let list = self.walk.list;
         loop {
-            let (at, limit) = match self.front {
-                Some((at, given)) => (at, Some(given)),
+            let (at, last) = match self.front {
+                Some((at, last)) => (at, Some(last)),
                 // When the walk is over, what is left is the rest of the key that the back is at.
                 None => (self.walk.next().or(self.back.map(|(at, _)| at))?, None),
             };
-            let next = list.version_below(at, limit);
-            let next = next.filter(|next| self.back.is_none_or(|(back, given)| back != at || next.seq > given));
-            if let Some(visible) = next {
-                self.front = Some((at, visible.seq));
+            let next = list.next_version(at, last);
+            let next = next.filter(|(next, _)| self.back.is_none_or(|(back, given)| back != at || next.seq > given));
+            if let Some((visible, mark)) = next {
+                self.front = Some((at, mark));
                 return Some(Entry::new(list.key_at(at), visible));
             }
             self.front = None;
@@ -259,7 +259,7 @@ where
                 None => (self.walk.next_back().or(self.front.map(|(at, _)| at))?, None),
             };
             let next = list.version_above(at, limit);
-            let next = next.filter(|next| self.front.is_none_or(|(front, given)| front != at || next.seq < given));
+            let next = next.filter(|next| self.front.is_none_or(|(front, last)| front != at || next.seq < last.seq));
             if let Some(visible) = next {
                 self.back = Some((at, visible.seq));
                 return Some(Entry::new(list.key_at(at), visible));

@@ -122,7 +122,7 @@ where
 }
 
 /// A visible version as a value, unless it is a tombstone.
-#[inline(always)]
+#[inline]
 pub(crate) fn live(visible: Option<Visible<'_>>) -> Option<&[u8]> {
     visible.filter(|visible| !visible.kind.is_tombstone()).map(|visible| visible.value)
 }

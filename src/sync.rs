@@ -133,7 +133,7 @@ pub(crate) mod order {
 /// The link is a `SeqCst` read-modify-write and the stock clocks are read with `SeqCst`, which together are the
 /// barrier (and free on x86-64); a clock that does not promise that gets a fence. loom treats `SeqCst` accesses as
 /// acquire and release only, so that under it the fence is always there.
-#[inline(always)]
+#[inline]
 pub(crate) fn link_then_clock(clock_is_ordered: bool) {
     if without_store_load() {
         return;
@@ -185,7 +185,7 @@ pub(crate) struct Witness(#[cfg(loom)] loom::cell::UnsafeCell<()>);
 
 #[cfg_attr(not(loom), expect(clippy::unused_self, reason = "there is nothing to write or read outside loom"))]
 impl Witness {
-    #[inline(always)]
+    #[inline]
     pub(crate) fn new() -> Self {
         Self(
             #[cfg(loom)]
@@ -194,14 +194,14 @@ impl Witness {
     }
 
     /// To be called by the one thread that initialises, after everything else is written.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn written(&self) {
         #[cfg(loom)]
         self.0.with_mut(|_| ());
     }
 
     /// To be called by every reader of the plain bytes.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn read(&self) {
         #[cfg(loom)]
         self.0.with(|_| ());

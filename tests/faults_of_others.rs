@@ -1,4 +1,7 @@
-//! Faults that other memtables have, or had, each with a test named after it.
+//! Faults that other memtables have, or had, each with a test named after it. Some have theirs where the setting is:
+//! a table rebuilt at its address under live threads in `concurrent_races`, a snapshot counted around a writer's end in
+//! `concurrent`, both ends of an iterator meeting in `boundaries`, the end of the arena byte by byte in
+//! `hostile_memory`, flipped bytes in `flipped_bytes`; a position used with another table does not compile.
 #![cfg(feature = "std")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
 

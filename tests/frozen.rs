@@ -1,7 +1,7 @@
 //! What only a frozen table has: partitions, bounds, the hash index.
 
 #![cfg(feature = "alloc")]
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs)]
 
 use memskip::{FrozenMemtable, Memtable};
 
@@ -21,7 +21,7 @@ fn uneven() -> Memtable {
         key.resize(8 + random(&mut state) % 24, b'x');
         // The first half of the keys is far heavier than the second.
         let len = if key[0] < 0x80 { random(&mut state) % 1000 } else { random(&mut state) % 10 };
-        for version in 0..1 + random(&mut state) % 3 {
+        for version in 0..=random(&mut state) % 3 {
             table.put(&key, &vec![version as u8; len]).unwrap();
         }
         if random(&mut state) % 10 == 0 {

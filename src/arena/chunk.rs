@@ -7,7 +7,7 @@ use allocator_api2::alloc::{Allocator, Global};
 
 use super::directory::{ChunkSizes, Directory, MAX_UNITS, Place, START};
 use super::shard::Bump;
-use super::{Arena, Handle, Shard, UNIT, units};
+use super::{Arena, Handle, Shard, UNIT, align_units, units};
 use crate::error::OutOfMemory;
 use crate::sync::order;
 
@@ -61,12 +61,12 @@ impl<Al: Allocator> ChunkArena<Al> {
 // SAFETY: (1), (2) `Region`; (3) chunks are on the heap; (4) one shard; (5) an allocator that panics does so before
 // anything is changed.
 unsafe impl<Al: Allocator + Clone> Arena for ChunkArena<Al> {
-    #[inline(always)]
+    #[inline]
     fn shards(&self) -> &[Shard] {
         core::slice::from_ref(&self.shard)
     }
 
-    #[inline(always)]
+    #[inline]
     fn allocate(&self, _shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
         Region { directory: &self.directory, sizes: self.sizes, bump: &self.shard.bump }.allocate(size, align)
     }
@@ -76,7 +76,7 @@ unsafe impl<Al: Allocator + Clone> Arena for ChunkArena<Al> {
         Region { directory: &self.directory, sizes: self.sizes, bump: &self.shard.bump }.release(handle, size)
     }
 
-    #[inline(always)]
+    #[inline]
     unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
         // SAFETY: a live handle came from this directory, and its user learned of it through acquiring loads.
         unsafe { self.directory.resolve(handle) }
@@ -134,19 +134,19 @@ pub(super) struct Region<'a, Al: Allocator> {
 }
 
 impl<Al: Allocator> Region<'_, Al> {
-    #[inline(always)]
+    #[inline]
     pub(super) fn allocate(&self, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
         match self.squeeze(size, align) {
             Some(handle) => Ok(handle),
-            None => self.grow(units(size).ok_or(OutOfMemory)?, (align / UNIT).max(1) as u32),
+            None => self.grow(units(size).ok_or(OutOfMemory)?, align_units(align).ok_or(OutOfMemory)?),
         }
     }
 
     /// Allocates from the current chunk, if there is room.
-    #[inline(always)]
+    #[inline]
     pub(super) fn squeeze(&self, size: usize, align: usize) -> Option<Handle> {
         let wanted = units(size)?;
-        let align = (align / UNIT).max(1) as u32;
+        let align = align_units(align)?;
         let mut next = self.bump.next.load(order::CHUNK_READ);
         while next != 0 {
             let (place, offset) = Place::split(Handle(next));
@@ -174,7 +174,8 @@ impl<Al: Allocator> Region<'_, Al> {
             let (place, offset) = Place::split(Handle(next));
             // SAFETY: `next` was read with acquire, and is in a chunk of this directory.
             let limit = if next == 0 { 0 } else { unsafe { self.directory.units(place) } };
-            if next != 0 && limit.saturating_sub(offset.next_multiple_of(align)) >= wanted {
+            let aligned = offset.next_multiple_of(align);
+            if next != 0 && aligned <= limit && limit - aligned >= wanted {
                 // Somebody else grew meanwhile.
                 return self.allocate(wanted as usize * UNIT, align as usize * UNIT);
             }
@@ -189,6 +190,7 @@ impl<Al: Allocator> Region<'_, Al> {
             let Some(fresh) = self.directory.take(chunk.saturating_sub(START as usize), least, changed)? else {
                 continue;
             };
+            // `wanted` is at most a quarter of `LARGEST`, so the end is an offset (and `take` gave a chunk with that much room).
             let end = fresh.handle(start + wanted).0;
             // Counted before it shows, so that the sum never dips.
             let left = offset.saturating_sub(START) as usize;

@@ -22,7 +22,7 @@ use allocator_api2::alloc::Allocator;
 
 use super::{Handle, UNIT};
 use crate::error::OutOfMemory;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, order};
+use crate::sync::{self, AtomicPtr, AtomicU32, AtomicUsize, order};
 
 /// Bits of a handle that are an offset within a chunk.
 const OFFSET_BITS: u32 = 20;
@@ -114,6 +114,8 @@ pub(super) struct Directory<Al: Allocator> {
     taken: AtomicUsize,
     /// Place of the first spare chunk plus one.
     spares: AtomicU32,
+    /// How many there are, in the list or in somebody's hand.
+    spare_count: AtomicUsize,
     reserved: AtomicUsize,
     allocator: Al,
 }
@@ -125,6 +127,7 @@ impl<Al: Allocator> Directory<Al> {
             near: core::array::from_fn(|_| Slot::new(null_mut())),
             taken: AtomicUsize::new(0),
             spares: AtomicU32::new(0),
+            spare_count: AtomicUsize::new(0),
             reserved: AtomicUsize::new(0),
             allocator,
         }
@@ -144,7 +147,7 @@ impl<Al: Allocator> Directory<Al> {
     ///
     /// `handle` came from a chunk of this directory, and the caller has learned of it by a chain of acquiring loads
     /// that starts where it was allocated.
-    #[inline(always)]
+    #[inline]
     pub(super) unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
         let (place, offset) = Place::split(handle);
         // SAFETY: by the contract the place is taken.
@@ -158,7 +161,7 @@ impl<Al: Allocator> Directory<Al> {
     /// # Safety
     ///
     /// `place` is taken, and the caller has learned of it by a chain of acquiring loads.
-    #[inline(always)]
+    #[inline]
     unsafe fn chunk(&self, place: Place) -> NonNull<u8> {
         let index = place.0 as usize;
         let root = self.root.load(order::CHUNK_READ);
@@ -179,7 +182,7 @@ impl<Al: Allocator> Directory<Al> {
     /// # Safety
     ///
     /// `table` is the root that was published, and `index` less than [`PLACES`].
-    #[inline(always)]
+    #[inline]
     unsafe fn slot_of<'a>(table: *mut Slot, index: usize) -> &'a Slot {
         // SAFETY: by the contract the table has this slot.
         let slot = unsafe { table.add(index) };
@@ -192,7 +195,7 @@ impl<Al: Allocator> Directory<Al> {
     /// # Safety
     ///
     /// As for [`chunk`](Self::chunk).
-    #[inline(always)]
+    #[inline]
     unsafe fn info(&self, place: Place) -> &Info {
         let index = place.0 as usize;
         if let Some(slot) = self.near.get(index) {
@@ -209,7 +212,7 @@ impl<Al: Allocator> Directory<Al> {
     /// # Safety
     ///
     /// As for [`chunk`](Self::chunk).
-    #[inline(always)]
+    #[inline]
     pub(super) unsafe fn units(&self, place: Place) -> u32 {
         // SAFETY: the same contract.
         let units = unsafe { self.info(place) }.units.load(order::PLAIN);
@@ -310,6 +313,11 @@ impl<Al: Allocator> Directory<Al> {
 
     /// Puts a chunk that nothing was handed out from into the list of spares.
     pub(super) fn put_spare(&self, place: Place) {
+        self.spare_count.fetch_add(1, order::PLAIN);
+        self.push_spare(place);
+    }
+
+    fn push_spare(&self, place: Place) {
         // SAFETY: the caller has the place from `take`, or exclusively.
         let info = unsafe { self.info(place) };
         let mut first = self.spares.load(order::CHUNK_READ);
@@ -324,30 +332,56 @@ impl<Al: Allocator> Directory<Al> {
 
     /// A spare chunk with room for `least` units, if there is one.
     fn take_spare(&self, least: usize) -> Option<Place> {
-        if self.spares.load(order::PLAIN) == 0 {
-            return None;
+        /// Looks at a list that somebody else has in hand, before a new chunk is taken after all.
+        const LOOKS: usize = if cfg!(loom) { 1 } else { 64 };
+        for _ in 0..LOOKS {
+            if self.spare_count.load(order::PLAIN) == 0 {
+                return None;
+            }
+            let list = self.spares.swap(0, order::CHUNK);
+            if list != 0 {
+                return self.pick_spare(list, least);
+            }
+            sync::spin();
         }
-        let mut found = None;
-        let mut next = self.spares.swap(0, order::CHUNK);
-        // The whole list is ours now; what does not fit goes back.
+        None
+    }
+
+    /// Takes the first chunk that fits out of a list that is ours, and puts the rest back.
+    fn pick_spare(&self, mut next: u32, least: usize) -> Option<Place> {
         while let Some(index) = next.checked_sub(1) {
             let place = Place(index);
             // SAFETY: the list was taken with acquire, so its chunks are known to us.
             let info = unsafe { self.info(place) };
             next = info.next_spare.load(order::PLAIN);
             let room = info.units.load(order::PLAIN) - START;
-            if found.is_none() && room as usize >= least {
-                found = Some(place);
-            } else {
-                self.put_spare(place);
+            if room as usize >= least {
+                self.spare_count.fetch_sub(1, order::PLAIN);
+                self.put_back(next);
+                return Some(place);
             }
+            self.push_spare(place);
         }
-        found
+        None
+    }
+
+    /// Puts back the rest of a list: at once, if there is no other by now.
+    fn put_back(&self, mut rest: u32) {
+        if rest == 0 || self.spares.compare_exchange(0, rest, order::CHUNK, order::CHUNK_READ).is_ok() {
+            return;
+        }
+        while let Some(index) = rest.checked_sub(1) {
+            let place = Place(index);
+            // SAFETY: part of a list that was taken with acquire.
+            rest = unsafe { self.info(place) }.next_spare.load(order::PLAIN);
+            self.push_spare(place);
+        }
     }
 
     /// Every chunk becomes a spare one.
     pub(super) fn reset(&mut self) {
         self.spares.store(0, order::PLAIN);
+        self.spare_count.store(0, order::PLAIN);
         // Backwards, so that the list begins with the first.
         for index in (0..self.taken.load(order::PLAIN)).rev() {
             self.put_spare(Place(index as u32));

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use super::{Arena, Handle, MAX_ALIGN, Shard, UNIT, units};
+use super::{Arena, Handle, MAX_ALIGN, Shard, UNIT, align_units, units};
 use crate::error::OutOfMemory;
 use crate::sync::order;
 
@@ -58,7 +58,7 @@ impl<'buf> FixedArena<'buf> {
 // start behind unit 0; (2) `base` is aligned to `MAX_ALIGN` and derived from the exclusively borrowed buffer; (3) the
 // buffer is not part of the value; (4) one shard; (5) nobody else's parts are used.
 unsafe impl Arena for FixedArena<'_> {
-    #[inline(always)]
+    #[inline]
     fn shards(&self) -> &[Shard] {
         core::slice::from_ref(&self.shard)
     }
@@ -66,7 +66,7 @@ unsafe impl Arena for FixedArena<'_> {
     #[inline]
     fn allocate(&self, _shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
         let wanted = units(size).ok_or(OutOfMemory)?;
-        let align = (align / UNIT).max(1) as u32;
+        let align = align_units(align).ok_or(OutOfMemory)?;
         let bump = &self.shard.bump.next;
         let mut next = bump.load(order::CHUNK_READ);
         loop {
@@ -84,7 +84,7 @@ unsafe impl Arena for FixedArena<'_> {
         self.shard.bump.next.compare_exchange(end, handle.0, order::CHUNK, order::CHUNK_READ).is_ok()
     }
 
-    #[inline(always)]
+    #[inline]
     unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
         // SAFETY: a live handle is within the buffer.
         unsafe { self.base.add(handle.0 as usize * UNIT) }

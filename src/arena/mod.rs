@@ -65,7 +65,7 @@ impl Handle {
     pub const NONE: Self = Self(0);
 
     /// Whether this names nothing.
-    #[inline(always)]
+    #[inline]
     pub const fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -83,11 +83,12 @@ impl Handle {
 ///
 /// 1. A live handle is not 0, is a multiple of the requested alignment in units of [`UNIT`] bytes, and the blocks of
 ///    different live handles do not overlap.
-/// 2. `resolve` of a live handle, or of one within its block, always returns the same address, aligned to the greater of [`UNIT`] and the
+/// 2. `resolve` of a live handle always returns the same address (and of that handle plus n, for n units within its block,
+///    the address n * [`UNIT`] bytes on), aligned to the greater of [`UNIT`] and the
 ///    requested alignment (a power of two up to [`MAX_ALIGN`]), and derived from the provenance of memory that is
 ///    readable and writable for the whole block while the handle lives, and that nobody else touches.
 /// 3. Moving the arena value moves no block.
-/// 4. `shards` returns the same non-empty slice every time.
+/// 4. `shards` returns the same non-empty slice every time, and no other arena returns it.
 /// 5. `renew` and every allocation keep to these promises even if a part supplied by somebody else (an allocator, a
 ///    selector) panics or returns an error.
 ///
@@ -151,7 +152,7 @@ pub unsafe trait Arena {
     /// Bytes held, handed out or not.
     fn reserved(&self) -> usize;
 
-    /// Takes everything back and keeps the memory. All handles are dead afterwards; the shards are left alone.
+    /// Takes everything back and keeps the memory. All handles are dead afterwards; the shards are the table's to clear.
     fn reset(&mut self);
 
     /// A new, empty arena of the same configuration, if one can be made.
@@ -163,8 +164,14 @@ pub unsafe trait Arena {
     }
 }
 
-/// `size` in whole units, if it is one that an arena can hand out at all.
-#[inline(always)]
+/// `size` in whole units, at least one, if it is one that an arena can hand out at all.
+#[inline]
 pub(crate) fn units(size: usize) -> Option<u32> {
-    (size <= MAX_REQUEST).then_some(size.div_ceil(UNIT) as u32)
+    (size <= MAX_REQUEST).then_some(size.div_ceil(UNIT).max(1) as u32)
+}
+
+/// `align` in units, if it is one that an arena can honour.
+#[inline]
+pub(crate) fn align_units(align: usize) -> Option<u32> {
+    (align <= MAX_ALIGN).then_some((align / UNIT).max(1) as u32)
 }

@@ -41,7 +41,7 @@ impl<F: Fn() -> usize> ShardSelector for F {
 pub struct SingleShard;
 
 impl ShardSelector for SingleShard {
-    #[inline(always)]
+    #[inline]
     fn select(&self) -> usize {
         0
     }
@@ -63,7 +63,7 @@ pub struct ThreadShards;
 
 #[cfg(feature = "std")]
 impl ShardSelector for ThreadShards {
-    #[inline(always)]
+    #[inline]
     fn select(&self) -> usize {
         ordinal::of_this_thread()
     }
@@ -83,7 +83,7 @@ mod ordinal {
         static ORDINAL: Cell<usize> = const { Cell::new(0) };
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn of_this_thread() -> usize {
         match ORDINAL.get() {
             0 => first_time(),

@@ -89,7 +89,7 @@ impl Gate {
     }
 
     /// Counts the caller in, unless the gate is closed.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn enter(&self) -> bool {
         let open = self.0.fetch_add(1, order::GATE_ENTER) & SEALED == 0;
         if !open {
@@ -98,7 +98,7 @@ impl Gate {
         open
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn leave(&self) {
         self.0.fetch_sub(1, order::GATE_LEAVE);
     }
@@ -189,7 +189,7 @@ impl Figures {
     }
 
     /// Adds a write's differences; those that are zero cost a compare.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn add(&self, totals: Totals) {
         for (counter, difference) in self.counters().into_iter().zip(totals.in_order()) {
             if difference != 0 {
@@ -199,7 +199,7 @@ impl Figures {
     }
 
     /// Widens the range of sequence numbers; a read-modify-write only when it grows.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn note_seq(&self, seq: SeqNo) {
         if self.min_seq.load(order::PLAIN) > seq.0 {
             self.min_seq.fetch_min(seq.0, order::PLAIN);
@@ -210,7 +210,7 @@ impl Figures {
     }
 
     /// To be held while a clock is asked for the number of something that is linked already.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn asking(&self) -> Asking<'_> {
         Asking(self)
     }
@@ -232,13 +232,13 @@ impl Figures {
     }
 
     /// Takes from the credit of bytes; `false` when it does not cover them.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn spend_bytes(&self, bytes: usize) -> bool {
         spend(&self.byte_credit, bytes)
     }
 
     /// Takes from the credit of entries; `false` when it does not cover them.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn spend_entries(&self, entries: usize) -> bool {
         spend(&self.entry_credit, entries)
     }
@@ -271,7 +271,7 @@ impl Figures {
 pub(crate) struct Asking<'a>(&'a Figures);
 
 impl Asking<'_> {
-    #[inline(always)]
+    #[inline]
     pub(crate) fn answered(self) {
         core::mem::forget(self);
     }
@@ -283,13 +283,13 @@ impl Drop for Asking<'_> {
     }
 }
 
-#[inline(always)]
+#[inline]
 fn spend(credit: &AtomicUsize, cost: usize) -> bool {
     credit.fetch_update(order::PLAIN, order::PLAIN, |left| left.checked_sub(cost)).is_ok()
 }
 
 impl Totals {
-    #[inline(always)]
+    #[inline]
     fn in_order(self) -> [usize; 7] {
         [self.live, self.tombstones, self.versions, self.burials, self.key_bytes, self.value_bytes, self.failures]
     }

@@ -61,7 +61,7 @@ impl<Sel, Al: Allocator + Clone> ShardedArena<Sel, Al> {
         self.directory.allocator()
     }
 
-    #[inline(always)]
+    #[inline]
     fn region(&self, shard: usize) -> Region<'_, Al> {
         let shard = match self.shards.get(shard) {
             Some(shard) => shard,
@@ -70,7 +70,7 @@ impl<Sel, Al: Allocator + Clone> ShardedArena<Sel, Al> {
         self.region_of(&shard.bump)
     }
 
-    #[inline(always)]
+    #[inline]
     fn region_of<'a>(&'a self, bump: &'a Bump) -> Region<'a, Al> {
         Region { directory: &self.directory, sizes: self.sizes, bump }
     }
@@ -83,17 +83,17 @@ impl<Sel, Al: Allocator + Clone> ShardedArena<Sel, Al> {
 // SAFETY: (1), (2) `Region`, each with a bump position of its own; (3) chunks are on the heap; (4) the list of shards
 // never changes; (5) an allocator or selector that panics does so before anything is changed.
 unsafe impl<Sel: ShardSelector + Clone, Al: Allocator + Clone> Arena for ShardedArena<Sel, Al> {
-    #[inline(always)]
+    #[inline]
     fn shards(&self) -> &[Shard] {
         if self.shards.is_empty() { core::slice::from_ref(&self.only) } else { &self.shards }
     }
 
-    #[inline(always)]
+    #[inline]
     fn current_shard(&self) -> usize {
         self.selector.select()
     }
 
-    #[inline(always)]
+    #[inline]
     fn allocate(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
         // When there is no more memory, another region may have some left.
         self.region(shard)
@@ -106,7 +106,7 @@ unsafe impl<Sel: ShardSelector + Clone, Al: Allocator + Clone> Arena for Sharded
         self.region(shard).release(handle, size)
     }
 
-    #[inline(always)]
+    #[inline]
     unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
         // SAFETY: a live handle came from this directory, and its user learned of it through acquiring loads.
         unsafe { self.directory.resolve(handle) }

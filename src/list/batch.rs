@@ -31,7 +31,7 @@ use super::node::{
     write_version,
 };
 use super::search::Found;
-use super::version::{Above, Chain, PENDING, SeqWord};
+use super::version::{Above, Chain, GREATEST, PENDING, SeqWord};
 use super::write::{Effect, Reserved, seen_state};
 use super::{Key, List};
 
@@ -44,8 +44,8 @@ pub(super) struct Commit {
     floor: AtomicU64,
 }
 
-const LINKING: u64 = 2 << 62;
-const DEAD: u64 = 3 << 62;
+const LINKING: u64 = 3 << 62;
+const DEAD: u64 = (3 << 62) + 1;
 
 /// Where a batch stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,8 +158,8 @@ where
     ///
     /// The caller has seen the record pending, with the store-load barrier behind that.
     pub(super) fn stamp_commit(&self, commit: &Commit) -> SeqNo {
-        let drawn = self.clock.stamp().min(SeqNo::LIMIT);
-        let seq = SeqNo(commit.floor.load(order::COMMIT)).max(drawn).min(SeqNo::LIMIT);
+        let drawn = self.clock.stamp().min(GREATEST);
+        let seq = SeqNo(commit.floor.load(order::COMMIT)).max(drawn).min(GREATEST);
         if seq > drawn {
             self.clock.observe(seq);
         }

@@ -50,19 +50,19 @@ impl Digest for Narrow {
     const MAX: Self = u32::MAX;
     type Cell = AtomicU32;
 
-    #[inline(always)]
+    #[inline]
     fn of<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> Self {
         (comparator.hint(key, skip) >> (usize::BITS - u32::BITS)) as u32
     }
-    #[inline(always)]
+    #[inline]
     fn cell(self) -> AtomicU32 {
         AtomicU32::new(self)
     }
-    #[inline(always)]
+    #[inline]
     fn load(cell: &AtomicU32) -> Self {
         cell.load(order::PLAIN)
     }
-    #[inline(always)]
+    #[inline]
     fn store(self, cell: &AtomicU32) {
         cell.store(self, order::PLAIN);
     }
@@ -75,19 +75,19 @@ impl Digest for Wide {
     const MAX: Self = [usize::MAX; 2];
     type Cell = [AtomicUsize; 2];
 
-    #[inline(always)]
+    #[inline]
     fn of<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> Self {
         comparator.wide_hint(key, skip)
     }
-    #[inline(always)]
+    #[inline]
     fn cell(self) -> Self::Cell {
         self.map(AtomicUsize::new)
     }
-    #[inline(always)]
+    #[inline]
     fn load(cell: &Self::Cell) -> Self {
         [cell[0].load(order::PLAIN), cell[1].load(order::PLAIN)]
     }
-    #[inline(always)]
+    #[inline]
     fn store(self, cell: &Self::Cell) {
         cell[0].store(self[0], order::PLAIN);
         cell[1].store(self[1], order::PLAIN);
@@ -144,7 +144,7 @@ impl Shape {
         debug_assert!(self.count < 1 << COUNT_BITS && self.skip <= MAX_SKIP);
         (self.skip as u32) << COUNT_BITS | self.count as u32
     }
-    #[inline(always)]
+    #[inline]
     fn decode(word: u32) -> Self {
         Self { count: (word & ((1 << COUNT_BITS) - 1)) as usize, skip: (word >> COUNT_BITS) as usize }
     }
@@ -152,40 +152,40 @@ impl Shape {
 
 impl Header {
     /// The node of the block's first key; none is the head of the list.
-    #[inline(always)]
+    #[inline]
     pub(super) fn first(&self) -> Option<Ref<Node>> {
         // SAFETY: (2); it was written before the block was published.
         unsafe { Ref::from_raw(self.first) }
     }
 
     /// The right neighbour, raw.
-    #[inline(always)]
+    #[inline]
     pub(super) fn next(&self) -> u32 {
         self.next.load(order::FOLLOW)
     }
 
     /// The node of the right neighbour's first key.
-    #[inline(always)]
+    #[inline]
     pub(super) fn fence_node(&self) -> Option<Ref<Node>> {
         let raw = self.fence_node.load(order::FOLLOW);
         // SAFETY: (2), and an acquiring load.
         unsafe { Ref::from_raw(raw) }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn shape(&self) -> Shape {
         Shape::decode(self.shape.load(order::PLAIN))
     }
 
     /// Begins to read; none while a writer owns the block.
-    #[inline(always)]
+    #[inline]
     fn begin(&self) -> Option<u32> {
         let version = self.version.load(order::BLOCK_READ);
         (version & 1 == 0).then_some(version)
     }
 
     /// Whether nothing has changed since [`begin`](Self::begin).
-    #[inline(always)]
+    #[inline]
     fn unchanged(&self, version: u32) -> bool {
         fence(order::BLOCK_CHECK);
         self.version.load(order::PLAIN) == version
@@ -259,13 +259,13 @@ impl<D: Digest, const N: usize> Block<D, N> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn header(&self) -> &Header {
         &self.header
     }
 
     /// The handle of an entry, raw.
-    #[inline(always)]
+    #[inline]
     pub(super) fn handle(&self, index: usize) -> u32 {
         match index.checked_sub(1).and_then(|behind| self.handles.get(behind)) {
             None => self.entry,
@@ -274,24 +274,24 @@ impl<D: Digest, const N: usize> Block<D, N> {
     }
 
     /// The hint of an entry behind entry 0.
-    #[inline(always)]
+    #[inline]
     pub(super) fn hint(&self, index: usize) -> D {
         self.hints.get(index.wrapping_sub(1)).map_or(D::MAX, D::load)
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn fence(&self) -> D {
         D::load(&self.fence)
     }
 
     /// How many hints are less than `wanted`: the last entry that is surely before it. Unused ones never are (4).
-    #[inline(always)]
+    #[inline]
     fn rank(&self, wanted: D) -> usize {
         self.hints.iter().map(|hint| usize::from(D::load(hint) < wanted)).sum()
     }
 
     /// Where a key belongs, without a lock.
-    #[inline(always)]
+    #[inline]
     pub(super) fn look<K: ?Sized>(&self, lane: usize, probe: &impl Probe<K>) -> Look {
         let Some(version) = self.header.begin() else { return Look::Torn };
         let shape = self.header.shape();
@@ -334,7 +334,7 @@ impl<D: Digest, const N: usize> Block<D, N> {
 
     /// Where a key belongs as far as hints tell, without touching a key: `Right`, or `Down` with whether the next entry ties.
     /// None if a writer was at it, or the fence ties.
-    #[inline(always)]
+    #[inline]
     pub(super) fn peek<K: ?Sized>(&self, probe: &impl Probe<K>) -> Option<(Look, bool)> {
         let version = self.header.begin()?;
         let shape = self.header.shape();

@@ -190,7 +190,7 @@ where
         let mut above = Above::Nothing;
         let mut newer = None;
         let mut totals = Totals::default();
-        let mut last = SeqNo::LIMIT;
+        let mut last = SeqNo::MAX;
         while let Some((version, seq)) = chain.next_visible(&mut above) {
             if seq > last {
                 return Err(Corruption::new("versions of a key are not sorted by sequence number"));

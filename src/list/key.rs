@@ -70,22 +70,22 @@ pub(crate) fn key_from<K: Key + ?Sized>(bytes: &[u8], _: PhantomData<fn(&K) -> &
 }
 
 impl Key for [u8] {
-    #[inline(always)]
+    #[inline]
     fn as_bytes(&self) -> &[u8] {
         self
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn from_bytes(bytes: &[u8]) -> &Self {
         bytes
     }
 }
 
 impl Key for str {
-    #[inline(always)]
+    #[inline]
     fn as_bytes(&self) -> &[u8] {
         self.as_bytes()
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn from_bytes(bytes: &[u8]) -> &Self {
         // SAFETY: by the contract these are the bytes of a `str`.
         unsafe { core::str::from_utf8_unchecked(bytes) }
@@ -93,11 +93,11 @@ impl Key for str {
 }
 
 impl<const N: usize> Key for [u8; N] {
-    #[inline(always)]
+    #[inline]
     fn as_bytes(&self) -> &[u8] {
         self
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn from_bytes(bytes: &[u8]) -> &Self {
         debug_assert_eq!(bytes.len(), N);
         // SAFETY: by the contract `bytes` is N long; an array of bytes has no alignment.

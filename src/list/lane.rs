@@ -59,14 +59,14 @@ impl<const H: usize> Lanes<H> {
         Self { tops: core::array::from_fn(|_| AtomicU32::new(0)), height: AtomicUsize::new(0) }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn height(&self) -> usize {
         // With one level there is nothing here, and the compiler may know.
         if H == 1 { 0 } else { self.height.load(order::FOLLOW).min(H - 1) }
     }
 
     /// The first block of a lane, raw.
-    #[inline(always)]
+    #[inline]
     pub(super) fn top(&self, lane: usize) -> u32 {
         self.tops.get(lane).map_or(0, |top| top.load(order::FOLLOW))
     }
@@ -93,20 +93,20 @@ pub(super) trait Recorder {
 }
 
 impl Recorder for () {
-    #[inline(always)]
+    #[inline]
     fn passed(&mut self, _: usize, _: u32) {}
-    #[inline(always)]
+    #[inline]
     fn strayed(&mut self, _: usize, _: u32) {}
 }
 
 impl<const H: usize> Recorder for Trail<H> {
-    #[inline(always)]
+    #[inline]
     fn passed(&mut self, lane: usize, block: u32) {
         if let Some(place) = self.blocks.get_mut(lane) {
             *place = block;
         }
     }
-    #[inline(always)]
+    #[inline]
     fn strayed(&mut self, lane: usize, to: u32) {
         self.strayed = Some((lane, to));
     }
@@ -147,23 +147,23 @@ where
     A: Arena,
     S: SeqClock,
 {
-    #[inline(always)]
+    #[inline]
     fn digest<D: Digest>(&self, skip: usize) -> D {
         D::of(&self.list.comparator, self.key, skip)
     }
-    #[inline(always)]
+    #[inline]
     fn compare(&self, node: Ref<Node>) -> Ordering {
         self.list.compare(node, self.key)
     }
-    #[inline(always)]
+    #[inline]
     fn trusts_hints(&self) -> bool {
         self.trusts_hints
     }
-    #[inline(always)]
+    #[inline]
     fn first_under(&self, lane: usize, entry: u32) -> Option<Ref<Node>> {
         self.list.first_under(lane, entry)
     }
-    #[inline(always)]
+    #[inline]
     fn stops_at_equal(&self) -> bool {
         self.goal == Goal::At
     }
@@ -171,21 +171,21 @@ where
 
 impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     /// A block of the lowest lane.
-    #[inline(always)]
+    #[inline]
     pub(super) fn low_block(&self, raw: u32) -> &LowBlock {
         // SAFETY: lane words hold handles of blocks of their lane, published with release and loaded with acquire.
         unsafe { self.object(Handle(raw)) }
     }
 
     /// A block of an upper lane.
-    #[inline(always)]
+    #[inline]
     pub(super) fn high_block(&self, raw: u32) -> &HighBlock {
         // SAFETY: lane words hold handles of blocks of their lane, published with release and loaded with acquire.
         unsafe { self.object(Handle(raw)) }
     }
 
     /// What a block of any lane begins with.
-    #[inline(always)]
+    #[inline]
     pub(super) fn block_header(&self, raw: u32) -> &Header {
         // SAFETY: all blocks begin with a header; published with release and loaded with acquire.
         unsafe { self.object(Handle(raw)) }
@@ -193,7 +193,7 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
 
     /// The node of the first key under an entry of a lane; none for the head, and for the 0 that a torn look into an upper
     /// block may show.
-    #[inline(always)]
+    #[inline]
     pub(super) fn first_under(&self, lane: usize, entry: u32) -> Option<Ref<Node>> {
         if lane == 0 {
             // SAFETY: entries of the lowest lane are nodes, loaded with acquire.
@@ -214,7 +214,7 @@ where
     S: SeqClock,
 {
     /// From the topmost lane to a place in the base level.
-    #[inline(always)]
+    #[inline]
     pub(super) fn descend(&self, target: &Target<'_, K, C, A, S, H>, recorder: &mut impl Recorder) -> Landing {
         let Some(mut lane) = self.lanes.height().checked_sub(1) else {
             return Landing::Between { start: None, next: None };
@@ -256,7 +256,7 @@ where
     }
 
     /// Looks until no writer is in the way; gives up after a few times and takes entry 0. Never torn.
-    #[inline(always)]
+    #[inline]
     fn look<D: Digest, const N: usize>(block: &Block<D, N>, lane: usize, target: &Target<'_, K, C, A, S, H>) -> Look {
         for _ in 0..LOOKS {
             match block.look(lane, target) {
@@ -267,7 +267,7 @@ where
         Look::Down { entry: block.handle(0), next: 0 }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn prefetch_block(&self, lane: usize, raw: u32) {
         // SAFETY: the handle of a block, from a lane word.
         let at = unsafe { self.at(Handle(raw)) };

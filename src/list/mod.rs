@@ -52,7 +52,7 @@ pub use node::Kind;
 pub(crate) use node::{MAX_KEY_LEN, MAX_VALUE_LEN};
 #[cfg(feature = "alloc")]
 pub(crate) use position::Kept;
-pub(crate) use position::{Position, View, Visible};
+pub(crate) use position::{Position, VersionMark, View, Visible};
 pub(crate) use scout::Scout;
 pub use transparent::Frozen;
 pub(crate) use write::{Refusal, Rule, Write, Written};
@@ -143,7 +143,7 @@ impl<K: ?Sized, C, A, S, const H: usize> List<K, C, A, S, H> {
     }
 
     /// The `next` of a node, or the head's.
-    #[inline(always)]
+    #[inline]
     fn next_link(&self, node: Option<Ref<Node>>) -> &Link
     where
         A: Arena,
@@ -155,7 +155,7 @@ impl<K: ?Sized, C, A, S, const H: usize> List<K, C, A, S, H> {
     }
 
     /// Whether lane maintenance is to be dropped.
-    #[inline(always)]
+    #[inline]
     fn refuses_lanes(&self) -> bool {
         #[cfg(test)]
         {
@@ -187,7 +187,7 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     /// # Safety
     ///
     /// `handle` is live: it is one this list allocated, or one loaded with acquire from a word that holds such.
-    #[inline(always)]
+    #[inline]
     unsafe fn at(&self, handle: Handle) -> NonNull<u8> {
         // SAFETY: the same contract.
         unsafe { self.arena.resolve(handle) }
@@ -198,7 +198,7 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     /// # Safety
     ///
     /// `handle` is live and names a completely written `T`.
-    #[inline(always)]
+    #[inline]
     unsafe fn object<T>(&self, handle: Handle) -> &T {
         // SAFETY: the same contract.
         let at = unsafe { self.at(handle) };
@@ -207,7 +207,7 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     }
 
     /// A node of this list.
-    #[inline(always)]
+    #[inline]
     fn node(&self, node: Ref<Node>) -> NodeRef<'_> {
         // SAFETY: a reference names something published (4).
         let at = unsafe { self.at(node.handle()) };
@@ -216,7 +216,7 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     }
 
     /// A further version of this list.
-    #[inline(always)]
+    #[inline]
     fn version(&self, version: Ref<Version>) -> (VersionRef<'_>, &Version) {
         // SAFETY: a reference names something published (4).
         let at = unsafe { self.at(version.handle()) };
@@ -235,7 +235,7 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
 
 impl<K: Key + ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     /// The key of a node.
-    #[inline(always)]
+    #[inline]
     fn key(&self, node: Ref<Node>) -> &K {
         // SAFETY: these bytes were written from a key of this type.
         unsafe { K::from_bytes(self.node(node).key()) }

@@ -107,7 +107,7 @@ where
     }
 
     /// One look at a block. `Err`: better searched alone (a tie high up, a writer in the way).
-    #[inline(always)]
+    #[inline]
     fn turn_in_lane(&self, key: &K, lane: usize, at: u32) -> Result<Option<Turn>, Alone> {
         let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
         if lane > 0 {
@@ -140,7 +140,7 @@ where
     }
 
     /// The last step: `Ok(None)` is a miss.
-    #[inline(always)]
+    #[inline]
     fn turn_at_landing(
         &self,
         key: &K,

@@ -42,7 +42,7 @@ impl Kind {
     pub const TOMBSTONE: Self = Self(1);
 
     /// Whether this is [`Kind::TOMBSTONE`].
-    #[inline(always)]
+    #[inline]
     pub const fn is_tombstone(self) -> bool {
         self.0 == Self::TOMBSTONE.0
     }
@@ -77,19 +77,19 @@ impl<T> Ref<T> {
     ///
     /// `raw` is 0 or the handle of a completely written `T` of the list it is used with, and the caller learned of it
     /// by an acquiring load or wrote it itself.
-    #[inline(always)]
+    #[inline]
     pub(super) unsafe fn from_raw(raw: u32) -> Option<Self> {
         NonZeroU32::new(raw).map(|raw| Self(raw, PhantomData))
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn handle(self) -> Handle {
         Handle(self.0.get())
     }
 }
 
 /// The raw form of an optional reference, 0 for none.
-#[inline(always)]
+#[inline]
 pub(super) fn raw<T>(reference: Option<Ref<T>>) -> u32 {
     reference.map_or(0, |reference| reference.0.get())
 }
@@ -103,7 +103,7 @@ impl Link {
     }
 
     /// What the link names; everything written to it before it was published is visible.
-    #[inline(always)]
+    #[inline]
     pub(super) fn follow(&self) -> Option<Ref<Node>> {
         let raw = self.0.load(order::FOLLOW);
         // SAFETY: the invariant of links, and an acquiring load.
@@ -111,7 +111,7 @@ impl Link {
     }
 
     /// Publishes `new` in place of `expected`.
-    #[inline(always)]
+    #[inline]
     pub(super) fn publish(&self, expected: Option<Ref<Node>>, new: Ref<Node>) -> bool {
         let (expected, new) = (raw(expected), new.handle().0);
         self.0.compare_exchange(expected, new, order::LINK, order::PLAIN).is_ok()
@@ -150,24 +150,24 @@ pub(super) enum Origin {
 }
 
 impl Meta {
-    #[inline(always)]
+    #[inline]
     pub(super) fn kind(self) -> Kind {
         Kind(self.0 as u8)
     }
 
     /// Whether the sequence number was given by the caller.
-    #[inline(always)]
+    #[inline]
     pub(super) fn origin(self) -> Origin {
         if self.0 & GIVEN == 0 { Origin::Clock } else { Origin::Given }
     }
 
     /// Of a version: whether it, and so everything older, is older than the node's first version.
-    #[inline(always)]
+    #[inline]
     pub(super) fn is_below(self) -> bool {
         self.0 & BELOW != 0
     }
 
-    #[inline(always)]
+    #[inline]
     fn common(kind: Kind, origin: Origin) -> u32 {
         u32::from(kind.0) | if origin == Origin::Given { GIVEN } else { 0 }
     }
@@ -213,41 +213,41 @@ impl ChainWord {
     const CLOSED: u32 = 1;
 
     /// The link to the newest of a node's further versions.
-    #[inline(always)]
+    #[inline]
     pub(super) fn newest_of(node: NodeRef<'_>) -> Self {
         Self(node.header().versions.load(order::FOLLOW))
     }
 
     /// The link behind a version.
-    #[inline(always)]
+    #[inline]
     pub(super) fn older_than(version: &Version) -> Self {
         Self(version.older.load(order::FOLLOW))
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn version(self) -> Option<Ref<Version>> {
         // SAFETY: chain links hold 0 or the handle of a published version, and are loaded with acquire.
         unsafe { Ref::from_raw(self.0 & !Self::CLOSED) }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn is_closed(self) -> bool {
         self.0 & Self::CLOSED != 0
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn closed(self) -> Self {
         Self(self.0 | Self::CLOSED)
     }
 
     /// The same link, naming `version`.
-    #[inline(always)]
+    #[inline]
     pub(super) fn naming(self, version: Ref<Version>) -> Self {
         Self(version.handle().0 | self.0 & Self::CLOSED)
     }
 
     /// What a version placed behind this link has as its own: the same version, and open.
-    #[inline(always)]
+    #[inline]
     pub(super) fn behind(self) -> u32 {
         self.0 & !Self::CLOSED
     }
@@ -258,25 +258,25 @@ pub(crate) const MAX_KEY_LEN: usize = crate::arena::MAX_REQUEST / 4;
 /// See [`MAX_KEY_LEN`].
 pub(crate) const MAX_VALUE_LEN: usize = crate::arena::MAX_REQUEST / 2;
 
-#[inline(always)]
+#[inline]
 fn node_is_short(key_len: usize, value_len: usize) -> bool {
     key_len < 1 << KEY_BITS && value_len < 1 << (u32::BITS - VALUE_SHIFT)
 }
 
-#[inline(always)]
+#[inline]
 fn version_is_short(value_len: usize) -> bool {
     value_len < 1 << (u32::BITS - VERSION_SHIFT)
 }
 
 /// Bytes that a node of these lengths needs.
-#[inline(always)]
+#[inline]
 pub(super) fn node_size(key_len: usize, value_len: usize) -> usize {
     let lengths = if node_is_short(key_len, value_len) { 0 } else { 2 * LENGTH };
     (NODE_TAIL + lengths).saturating_add(key_len).saturating_add(value_len).max(size_of::<Node>())
 }
 
 /// Bytes that a further version needs.
-#[inline(always)]
+#[inline]
 pub(super) fn version_size(value_len: usize) -> usize {
     let length = if version_is_short(value_len) { 0 } else { LENGTH };
     (VERSION_TAIL + length).saturating_add(value_len).max(size_of::<Version>())
@@ -287,7 +287,7 @@ pub(super) fn version_size(value_len: usize) -> usize {
 /// # Safety
 ///
 /// `at` is aligned to [`UNIT`], has room for [`node_size`] bytes, and is the caller's alone.
-#[inline(always)]
+#[inline]
 pub(super) unsafe fn write_node(
     at: NonNull<u8>,
     next: Option<Ref<Node>>,
@@ -332,7 +332,7 @@ pub(super) unsafe fn write_node(
 /// # Safety
 ///
 /// `at` is aligned to [`VERSION_ALIGN`], has room for [`version_size`] bytes, and is the caller's alone.
-#[inline(always)]
+#[inline]
 pub(super) unsafe fn write_version(at: NonNull<u8>, value: &[u8], version: (Kind, Origin, u64)) {
     let (kind, origin, seq) = version;
     let short = version_is_short(value.len());
@@ -362,7 +362,7 @@ pub(super) unsafe fn write_version(at: NonNull<u8>, value: &[u8], version: (Kind
 /// # Safety
 ///
 /// `at` is a version written by [`write_version`] that nobody else has seen.
-#[inline(always)]
+#[inline]
 pub(super) unsafe fn place_version(at: NonNull<u8>, older: u32, is_below: bool) {
     let mut version = at.cast::<Version>();
     // SAFETY: ours alone.
@@ -384,20 +384,20 @@ impl<'a> NodeRef<'a> {
     ///
     /// `at` is the address of a completely written node that lives for `'a` and that the caller learned of by an
     /// acquiring load or wrote itself.
-    #[inline(always)]
+    #[inline]
     pub(super) unsafe fn new(at: NonNull<u8>) -> Self {
         Self { at, life: PhantomData }
     }
 
     /// The header; its atomics are all that ever changes in a node.
-    #[inline(always)]
+    #[inline]
     pub(super) fn header(self) -> &'a Node {
         // SAFETY: the promise of `new`.
         unsafe { self.at.cast::<Node>().as_ref() }
     }
 
     /// Where the key begins, its length, and the value's length.
-    #[inline(always)]
+    #[inline]
     fn parts(self) -> (NonNull<u8>, usize, usize) {
         let header = self.header();
         header.witness.read();
@@ -414,7 +414,7 @@ impl<'a> NodeRef<'a> {
         (unsafe { tail.add(2 * LENGTH) }, key_len as usize, value_len as usize)
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn key(self) -> &'a [u8] {
         let (key, len, _) = self.parts();
         // SAFETY: the key was written before publication and never changes.
@@ -422,7 +422,7 @@ impl<'a> NodeRef<'a> {
     }
 
     /// The first version.
-    #[inline(always)]
+    #[inline]
     pub(super) fn first_version(self) -> VersionRef<'a> {
         let (key, key_len, value_len) = self.parts();
         // SAFETY: the value begins where the key ends.
@@ -438,7 +438,7 @@ impl<'a> NodeRef<'a> {
     }
 
     /// The node's bytes, for prefetching and for checks.
-    #[inline(always)]
+    #[inline]
     pub(super) fn address(self) -> NonNull<u8> {
         self.at
     }
@@ -459,7 +459,7 @@ impl<'a> VersionRef<'a> {
     ///
     /// `at` is the address of a completely written version that lives for `'a` and that the caller learned of by an
     /// acquiring load or wrote itself.
-    #[inline(always)]
+    #[inline]
     pub(super) unsafe fn new(at: NonNull<u8>) -> (Self, &'a Version) {
         // SAFETY: the contract.
         let header: &'a Version = unsafe { at.cast::<Version>().as_ref() };
@@ -482,7 +482,7 @@ impl<'a> VersionRef<'a> {
         version_size(self.value.len())
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn value(self) -> &'a [u8] {
         // SAFETY: the value was written before publication and never changes.
         unsafe { self.value.as_ref() }

@@ -13,7 +13,7 @@ use super::node::{ChainWord, Version};
 use super::node::{Kind, Node, Ref, VersionRef};
 use super::scout::Scout;
 use super::search::Found;
-use super::version::{Above, Chain};
+use super::version::{Above, Chain, GREATEST, Mark};
 use super::{Key, List};
 
 /// A node, to the floors above. It stays where it is as long as the list is not reset.
@@ -28,6 +28,13 @@ impl Position {
 
 /// What a reader is to see: the newest versions, or those of a point in time.
 pub(crate) type View = SeqNo;
+
+/// The version that was given last in a walk over those of one key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VersionMark {
+    mark: Mark,
+    pub(crate) seq: SeqNo,
+}
 
 /// A version, to those who own a share of the table and cannot borrow from it.
 #[cfg(feature = "alloc")]
@@ -47,7 +54,7 @@ pub(crate) struct Visible<'a> {
 }
 
 impl<'a> Visible<'a> {
-    #[inline(always)]
+    #[inline]
     fn of((version, seq): (VersionRef<'a>, SeqNo)) -> Self {
         Self { value: version.value(), kind: version.meta.kind(), seq }
     }
@@ -61,7 +68,7 @@ where
     S: SeqClock,
 {
     /// What `view` shows of a key.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn get(&self, key: &K, view: View) -> Option<Visible<'_>> {
         match self.find(key, &mut ()) {
             Found::Node(node) => self.visible(Position(node), view),
@@ -79,13 +86,13 @@ where
     }
 
     /// What `view` shows at a position.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn visible(&self, at: Position, view: View) -> Option<Visible<'_>> {
         self.visible_at(self.node(at.0), view).map(Visible::of)
     }
 
     /// The key at a position.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn key_at(&self, at: Position) -> &K {
         self.key(at.0)
     }
@@ -101,7 +108,7 @@ where
     }
 
     /// The position behind another; `scout` remembers what it has seen from there.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn next_position(&self, at: Position, scout: &mut Scout) -> Option<Position> {
         self.step_forward(scout, at.0).map(Position)
     }
@@ -138,7 +145,7 @@ where
     }
 
     /// Whether a position is within an upper bound.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn is_within_end(&self, at: Position, end: Bound<&K>) -> bool {
         match end {
             Bound::Unbounded => true,
@@ -148,7 +155,7 @@ where
     }
 
     /// Whether a position is within a lower bound.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn is_within_start(&self, at: Position, start: Bound<&K>) -> bool {
         match start {
             Bound::Unbounded => true,
@@ -157,12 +164,18 @@ where
         }
     }
 
-    /// Of the versions at a position with a number below `limit` (none: of all), the newest.
-    pub(crate) fn version_below(&self, at: Position, limit: Option<SeqNo>) -> Option<Visible<'_>> {
-        match limit {
-            None => self.visible(at, SeqNo::MAX),
-            Some(SeqNo(0)) => None,
-            Some(SeqNo(limit)) => self.visible(at, SeqNo(limit - 1)),
+    /// The versions at a position, newest first, one per number: the first, or the one behind `last`.
+    pub(crate) fn next_version(&self, at: Position, last: Option<VersionMark>) -> Option<(Visible<'_>, VersionMark)> {
+        let node = self.node(at.0);
+        let (mut chain, mut above) = match last {
+            None => (Chain::new(self, node), Above::Nothing),
+            Some(last) => (Chain::resume(self, node, last.mark), Above::Stamped(last.seq)),
+        };
+        loop {
+            let (version, seq) = chain.next_visible(&mut above)?;
+            if last.is_none_or(|last| seq < last.seq) {
+                return Some((Visible::of((version, seq)), VersionMark { mark: chain.mark(), seq }));
+            }
         }
     }
 
@@ -185,7 +198,7 @@ where
 
     /// A number that divides what is complete from what starts later, with the fence that goes with it.
     pub(crate) fn draw_snapshot(&self) -> SeqNo {
-        let seq = self.clock.snapshot().min(SeqNo::LIMIT);
+        let seq = self.clock.snapshot().min(GREATEST);
         sync::full_fence();
         seq
     }

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 pub(super) const LINE: usize = 64;
 
 /// Asks for the line at `at`, which may be any address.
-#[inline(always)]
+#[inline]
 pub(super) fn line(at: NonNull<u8>) {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
     {
@@ -26,7 +26,7 @@ pub(super) fn line(at: NonNull<u8>) {
 }
 
 /// Asks for all lines of a `T` at `at`.
-#[inline(always)]
+#[inline]
 pub(super) fn object<T>(at: NonNull<u8>) {
     let mut offset = 0;
     while offset < size_of::<T>() {
@@ -37,7 +37,7 @@ pub(super) fn object<T>(at: NonNull<u8>) {
 }
 
 /// Asks for the line at `at`, and for the next if a header and a short key reach into it.
-#[inline(always)]
+#[inline]
 pub(super) fn start(at: NonNull<u8>) {
     /// A node's header and a key of 16 bytes.
     const REACH: usize = 36;

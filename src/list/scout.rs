@@ -38,13 +38,13 @@ impl Scout {
 }
 
 impl Recorder for Scout {
-    #[inline(always)]
+    #[inline]
     fn passed(&mut self, lane: usize, block: u32) {
         if lane == 0 {
             *self = Self { block, heading: Heading::Unknown };
         }
     }
-    #[inline(always)]
+    #[inline]
     fn strayed(&mut self, _: usize, _: u32) {}
 }
 

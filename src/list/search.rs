@@ -42,7 +42,7 @@ where
     S: SeqClock,
 {
     /// Finds a key, or where it would be.
-    #[inline(always)]
+    #[inline]
     pub(super) fn find(&self, key: &K, recorder: &mut impl Recorder) -> Found {
         self.search(key, Goal::At, recorder)
     }
@@ -60,7 +60,7 @@ where
     ///
     /// A descent is misled only by a lane that was changing, or by a comparator whose hints lie. So it is repeated, then
     /// repeated by keys alone; only an order that is none leaves the head as the start.
-    #[inline(always)]
+    #[inline]
     fn search(&self, key: &K, goal: Goal, recorder: &mut impl Recorder) -> Found {
         let mut target = Target { list: self, key, goal, trusts_hints: true };
         for attempt in 0..HINTED + EXACT {
@@ -85,7 +85,7 @@ where
     }
 
     /// Walks along the base level from a node that is before the key (none: the head).
-    #[inline(always)]
+    #[inline]
     pub(super) fn walk(&self, start: Option<Ref<Node>>, key: &K, goal: Goal) -> Found {
         let mut gap = Gap { pred: start, succ: None, steps: 0 };
         loop {
@@ -114,13 +114,13 @@ where
     }
 
     /// The order of a node's key and another key.
-    #[inline(always)]
+    #[inline]
     pub(super) fn compare(&self, node: Ref<Node>, key: &K) -> Ordering {
         self.comparator.compare(self.key(node), key)
     }
 
     /// Asks for the lines that a comparison and a look at the first version need.
-    #[inline(always)]
+    #[inline]
     pub(super) fn prefetch_node(&self, node: Ref<Node>) {
         prefetch::start(self.node(node).address());
     }

@@ -47,7 +47,7 @@ impl<T> Frozen<T> {
 impl<T: Deref> Deref for Frozen<T> {
     type Target = T::Target;
 
-    #[inline(always)]
+    #[inline]
     fn deref(&self) -> &T::Target {
         &self.0
     }

@@ -34,14 +34,14 @@ use crate::clock::{SeqClock, SeqNo};
 use crate::sync::{self, AtomicU32, AtomicU64, order};
 
 use super::batch::{Commit, State};
-use super::node::{ChainWord, NodeRef, Origin, Ref, VersionRef};
+use super::node::{ChainWord, NodeRef, Origin, Ref, Version, VersionRef};
 use super::{Key, List};
 use crate::comparator::Comparator;
 
 /// The word that holds a version's number, decoded.
 ///
 /// ```text
-/// 00 number    01 pending    10 batch: handle of its record, and in bit 32 whether the batch has counted the version
+/// 0 number    10 pending    11 batch: handle of its record, and in bit 32 whether the batch has counted the version
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SeqWord {
@@ -50,22 +50,23 @@ pub(super) enum SeqWord {
     Batch { record: Handle, is_counted: bool },
 }
 
-const TAG_SHIFT: u32 = 62;
-pub(super) const PENDING: u64 = 1 << TAG_SHIFT;
-const BATCH: u64 = 2 << TAG_SHIFT;
+pub(super) const PENDING: u64 = 2 << 62;
+const BATCH: u64 = 3 << 62;
+/// The greatest number there is room for. Callers may give numbers up to `SeqNo::LIMIT`, half of that; clocks go on above.
+pub(super) const GREATEST: SeqNo = SeqNo((1 << 63) - 1);
 const COUNTED: u64 = 1 << 32;
 
 impl SeqWord {
-    #[inline(always)]
+    #[inline]
     pub(super) fn decode(word: u64) -> Self {
-        match word >> TAG_SHIFT {
-            0 => Self::Stamped(SeqNo(word)),
-            1 => Self::Pending,
+        match word >> 62 {
+            0 | 1 => Self::Stamped(SeqNo(word)),
+            2 => Self::Pending,
             _ => Self::Batch { record: Handle(word as u32), is_counted: word & COUNTED != 0 },
         }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn load(word: &AtomicU64) -> Self {
         Self::decode(word.load(order::STAMP_READ))
     }
@@ -105,20 +106,22 @@ pub(super) type Below = Option<(SeqNo, Origin)>;
 #[derive(Clone, Copy)]
 pub(super) struct ChainSpot<'a> {
     link: &'a AtomicU32,
+    /// Whose link that is; none is the node's.
+    owner: Option<Ref<Version>>,
     word: ChainWord,
     /// Whether the node's first version has been walked over.
     pub(super) past_first: bool,
 }
 
 impl ChainSpot<'_> {
-    #[inline(always)]
+    #[inline]
     pub(super) fn word(&self) -> ChainWord {
         self.word
     }
 
     /// Publishes `new`, whose own link is `self.word().behind()`, here.
-    #[inline(always)]
-    pub(super) fn publish(&self, new: Ref<super::node::Version>) -> bool {
+    #[inline]
+    pub(super) fn publish(&self, new: Ref<Version>) -> bool {
         let new = self.word.naming(new).0;
         self.link.compare_exchange(self.word.0, new, order::LINK, order::PLAIN).is_ok()
     }
@@ -127,6 +130,13 @@ impl ChainSpot<'_> {
     pub(super) fn close(&self) -> bool {
         self.link.compare_exchange(self.word.0, self.word.closed().0, order::LINK, order::PLAIN).is_ok()
     }
+}
+
+/// A place that a walk has come to, without a borrow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    owner: Option<Ref<Version>>,
+    past_first: bool,
 }
 
 /// A walk over a node's versions, newest first. Clones walk on independently.
@@ -150,7 +160,8 @@ where
     S: SeqClock,
 {
     pub(super) fn new(list: &'a List<K, C, A, S, H>, node: NodeRef<'a>) -> Self {
-        let spot = ChainSpot { link: &node.header().versions, word: ChainWord::newest_of(node), past_first: false };
+        let link = &node.header().versions;
+        let spot = ChainSpot { link, owner: None, word: ChainWord::newest_of(node), past_first: false };
         Self { list, node, spot }
     }
 
@@ -159,23 +170,44 @@ where
         self.spot
     }
 
+    /// The walk that goes on behind `mark`.
+    pub(super) fn resume(list: &'a List<K, C, A, S, H>, node: NodeRef<'a>, mark: Mark) -> Self {
+        let (link, word) = match mark.owner {
+            None => (&node.header().versions, ChainWord::newest_of(node)),
+            Some(owner) => {
+                let header = list.version(owner).1;
+                (&header.older, ChainWord::older_than(header))
+            }
+        };
+        Self { list, node, spot: ChainSpot { link, owner: mark.owner, word, past_first: mark.past_first } }
+    }
+
+    /// Where the walk stands, to go on from there later.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { owner: self.spot.owner, past_first: self.spot.past_first }
+    }
+
     /// The next older version, as it stands.
     #[inline]
     pub(super) fn next_raw(&mut self) -> Option<VersionRef<'a>> {
-        let further = self.spot.word.version().map(|version| self.list.version(version));
-        match further {
-            Some((version, header)) if self.spot.past_first || !version.meta.is_below() => {
-                self.spot.link = &header.older;
-                self.spot.word = ChainWord::older_than(header);
-                Some(version)
+        while let Some(further) = self.spot.word.version() {
+            let (version, header) = self.list.version(further);
+            if !self.spot.past_first && version.meta.is_below() {
+                break;
             }
-            _ if !self.spot.past_first => {
-                self.spot.past_first = true;
-                Some(self.node.first_version())
+            self.spot.link = &header.older;
+            self.spot.owner = Some(further);
+            self.spot.word = ChainWord::older_than(header);
+            // A walk that was resumed behind the first version may meet what came before it since.
+            if version.meta.is_below() == self.spot.past_first {
+                return Some(version);
             }
-            // (1) and the flag: once past the first version every further one is marked.
-            _ => None,
         }
+        if self.spot.past_first {
+            return None;
+        }
+        self.spot.past_first = true;
+        Some(self.node.first_version())
     }
 
     /// The next older version and what it is, stamped if it was pending. `above` is what the walk passed last.
@@ -231,11 +263,11 @@ where
 {
     /// The number the clock gives, and that number raised so that a chain stays sorted.
     pub(super) fn draw(&self, below: Below) -> SeqNo {
-        let drawn = self.clock.stamp().min(SeqNo::LIMIT);
+        let drawn = self.clock.stamp().min(GREATEST);
         let seq = match below {
             None => return drawn,
             // The same number again would hide a version the caller gave a number to.
-            Some((seq, Origin::Given)) => drawn.max(SeqNo(seq.0 + 1)).min(SeqNo::LIMIT),
+            Some((seq, Origin::Given)) => drawn.max(SeqNo(seq.0 + 1)).min(GREATEST),
             Some((seq, Origin::Clock)) => drawn.max(seq),
         };
         if seq > drawn {
@@ -300,7 +332,7 @@ where
     }
 
     /// The newest visible version of a node.
-    #[inline(always)]
+    #[inline]
     pub(super) fn newest<'a>(&'a self, node: NodeRef<'a>) -> Option<(VersionRef<'a>, SeqNo)> {
         let version = match ChainWord::newest_of(node).version() {
             None => node.first_version(),

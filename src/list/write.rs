@@ -182,7 +182,7 @@ where
     }
 
     /// Writes a node into reserved memory and publishes it in a gap, unless somebody else was there first.
-    #[inline(always)]
+    #[inline]
     fn link_node(&self, memory: &Reserved<'_, A>, gap: &Gap, key: &[u8], write: &Write<'_, K>) -> Option<Ref<Node>> {
         // SAFETY: the memory is ours.
         let at = unsafe { self.at(memory.handle()) };
@@ -296,7 +296,7 @@ where
     }
 
     /// The number of a version that has just been linked: its own, or one from the clock.
-    #[inline(always)]
+    #[inline]
     fn number(&self, version: VersionRef<'_>, rule: Rule, around: (Below, Above), figures: &Figures) -> SeqNo {
         let seq = match rule {
             Rule::At(seq) | Rule::AtOrReplace(seq) => {
@@ -317,7 +317,7 @@ where
     }
 
     /// Files a new node where the lanes want one.
-    #[inline(always)]
+    #[inline]
     fn file_in_lanes(&self, shard: usize, node: Ref<Node>, gap: &Gap, trail: &Trail<H>) {
         if gap.steps >= self.lane_gap {
             self.file_node(shard, node, Some((gap.pred, gap.succ)), trail);
@@ -350,7 +350,7 @@ fn is_uncounted(version: VersionRef<'_>) -> bool {
 }
 
 /// What a version's number is before it is linked.
-#[inline(always)]
+#[inline]
 fn first_word(rule: Rule) -> (Origin, u64) {
     match rule {
         Rule::At(seq) | Rule::AtOrReplace(seq) => (Origin::Given, seq.0),
@@ -358,7 +358,7 @@ fn first_word(rule: Rule) -> (Origin, u64) {
     }
 }
 
-#[inline(always)]
+#[inline]
 fn check_lengths(key: usize, value: usize, rule: Rule) -> Result<(), InsertError> {
     if key > MAX_KEY_LEN {
         return Err(InsertError::KeyTooLarge);

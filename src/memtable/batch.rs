@@ -3,6 +3,7 @@
 use super::Memtable;
 #[cfg(feature = "alloc")]
 use super::WriteBatch;
+use super::threshold::Admit;
 use crate::arena::Arena;
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
@@ -95,12 +96,11 @@ where
         if count == 0 {
             return Ok(self.table.list.clock().stamp());
         }
-        self.table.check_thresholds(admission.shard, bytes.saturating_add(RECORD), count)?;
+        let cost = (bytes.saturating_add(RECORD), count);
+        let tokens = self.table.admit(admission.shard, cost, Admit::WithinThresholds)?;
         let writes = writes.map(|(key, value, kind)| BatchWrite { key, value, kind });
-        let applied = self.table.list.apply(admission.number, writes, count, &admission.shard.figures);
-        if applied.is_err() {
-            self.table.limits.return_entries(count);
-        }
-        applied
+        let seq = self.table.list.apply(admission.number, writes, count, &admission.shard.figures)?;
+        tokens.spent();
+        Ok(seq)
     }
 }

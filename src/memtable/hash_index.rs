@@ -71,8 +71,14 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// Builds a hash index for point reads. Walks the table once, which costs about 100 ns and 5 to 10 bytes per key; a read
-    /// then costs a third to a half of a search. If there is no memory for it, the index searches the table.
+    /// Builds a hash index for point reads. If there is no memory for it, the index searches the table.
+    ///
+    /// Walks the table once. Measured with 16-byte random keys and 100-byte values, per key, on a busy machine of two cores:
+    ///
+    /// | keys | build | memory | found: index, search | not found: index, search |
+    /// |---|---|---|---|---|
+    /// | 100,000 | 60 ns | 6.6 bytes | 90 ns, 730 ns | 30 ns, 740 ns |
+    /// | 1,000,000 | 190 ns | 10.5 bytes | 330 ns, 1,720 ns | 60 ns, much as found |
     ///
     /// ```
     /// let table = memskip::Memtable::new();

@@ -37,7 +37,7 @@ use crate::comparator::{Bytewise, Comparator};
 use crate::error::{BatchError, InsertError, SealError};
 use crate::list::{Frozen, Key, Kind, List, MAX_KEY_LEN, MAX_VALUE_LEN, Refusal, Rule, Write, Written};
 use crate::sync;
-use threshold::Limits;
+use threshold::{Admit, Limits};
 
 /// The arena that is used when none is named.
 #[cfg(feature = "alloc")]
@@ -220,17 +220,10 @@ struct Admission<'a> {
 }
 
 impl Drop for Admission<'_> {
-    #[inline(always)]
+    #[inline]
     fn drop(&mut self) {
         self.shard.gate.leave();
     }
-}
-
-/// Whether a write is subject to the thresholds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Admit {
-    WithinThresholds,
-    Always,
 }
 
 impl<K, C, A, S, const MAX_HEIGHT: usize> Memtable<K, C, A, S, MAX_HEIGHT>
@@ -425,7 +418,7 @@ where
     }
 
     /// One write that returns a number; a value that is refused counts as an attempt.
-    #[inline(always)]
+    #[inline]
     fn put_with(&self, key: &K, value: &[u8], kind: Kind, rule: Rule) -> Result<SeqNo, InsertError> {
         let write = Write { key, value, kind, rule };
         match self.write(&write, Admit::WithinThresholds) {
@@ -443,23 +436,18 @@ where
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn write<'a>(&'a self, write: &Write<'_, K>, admit: Admit) -> Result<Written<'a>, Refusal<'a>> {
         let admission = self.enter()?;
-        let is_limited = admit == Admit::WithinThresholds;
-        if is_limited {
-            let bytes = write.key.as_bytes().len().saturating_add(write.value.len());
-            self.table.check_thresholds(admission.shard, bytes, 1)?;
-        }
-        let written = self.table.list.write(admission.number, write, &admission.shard.figures);
-        if is_limited && written.is_err() {
-            self.table.limits.return_entries(1);
-        }
-        written
+        let bytes = write.key.as_bytes().len().saturating_add(write.value.len());
+        let tokens = self.table.admit(admission.shard, (bytes, 1), admit)?;
+        let written = self.table.list.write(admission.number, write, &admission.shard.figures)?;
+        tokens.spent();
+        Ok(written)
     }
 
     /// Lets the calling thread in as a writer.
-    #[inline(always)]
+    #[inline]
     fn enter(&self) -> Result<Admission<'_>, InsertError> {
         let arena = self.table.list.arena();
         let shards = arena.shards();
@@ -614,7 +602,7 @@ where
 impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> Deref for Memtable<K, C, A, S, MAX_HEIGHT> {
     type Target = Table<K, C, A, S, MAX_HEIGHT>;
 
-    #[inline(always)]
+    #[inline]
     fn deref(&self) -> &Self::Target {
         &self.table
     }

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::ops::{Bound, RangeBounds};
 
-use super::threshold::Limits;
+use super::threshold::{Admit, Limits, Tokens};
 use super::{OnDuplicateSeqNo, Pressure, Stats};
 use crate::arena::{Arena, Shard, Totals};
 use crate::clock::{SeqClock, SeqNo};
@@ -355,15 +355,12 @@ where
         estimate
     }
 
-    /// Lets a write in, if the thresholds do; see [`Table::refund`].
-    #[inline(always)]
-    pub(super) fn check_thresholds(&self, shard: &Shard, bytes: usize, entries: usize) -> Result<(), InsertError> {
+    /// Lets a write of some bytes (of key and value) and versions in, if the thresholds do.
+    #[inline]
+    pub(super) fn admit(&self, shard: &Shard, cost: (usize, usize), admit: Admit) -> Result<Tokens<'_>, InsertError> {
         let shards = self.list.arena().shards();
-        if !self.limits.admit_bytes(shard, shards, (bytes, entries), || self.memory_usage()) {
-            return Err(InsertError::ThresholdReached);
-        }
-        let admitted = self.limits.take_entries(shard, shards, entries);
-        admitted.then_some(()).ok_or(InsertError::ThresholdReached)
+        let used = || self.memory_usage();
+        self.limits.admit((shard, shards), cost, used, admit).ok_or(InsertError::ThresholdReached)
     }
 
     /// The range of sequence numbers: as noted, or by a walk if a clock has panicked and a number was not.

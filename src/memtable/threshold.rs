@@ -35,6 +35,37 @@ pub enum Pressure {
     Full,
 }
 
+/// Whether a write is subject to the thresholds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admit {
+    WithinThresholds,
+    /// Takes a token if there is one, and goes ahead without.
+    Always,
+}
+
+/// What a write has taken from the pool: given back unless it is spent, also when something panics.
+pub(super) struct Tokens<'a> {
+    limits: &'a Limits,
+    count: usize,
+}
+
+impl Tokens<'_> {
+    /// The write is in.
+    #[inline]
+    pub(super) fn spent(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Tokens<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.count != 0 {
+            self.limits.pool.fetch_add(self.count, order::PLAIN);
+        }
+    }
+}
+
 /// The configured thresholds; 0 is none.
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -78,17 +109,25 @@ impl Limits {
         *self = self.renew();
     }
 
-    /// Takes `entries` tokens, if there are as many.
-    #[inline(always)]
-    pub(super) fn take_entries(&self, shard: &Shard, shards: &[Shard], entries: usize) -> bool {
-        self.max_entries == 0 || shard.figures.spend_entries(entries) || self.draw_entries(shard, shards, entries)
-    }
-
-    /// Gives back the tokens of a write that was refused.
-    pub(super) fn return_entries(&self, entries: usize) {
-        if self.max_entries != 0 {
-            self.pool.fetch_add(entries, order::PLAIN);
+    /// Lets a write in; `used` tells how many bytes are handed out.
+    #[inline]
+    pub(super) fn admit(
+        &self,
+        (shard, shards): (&Shard, &[Shard]),
+        (bytes, entries): (usize, usize),
+        used: impl Fn() -> usize,
+        admit: Admit,
+    ) -> Option<Tokens<'_>> {
+        let fits = admit == Admit::Always || self.has_room(shard, shards, (bytes, entries), used);
+        let mut tokens = Tokens { limits: self, count: 0 };
+        if fits && self.max_entries != 0 {
+            if shard.figures.spend_entries(entries) || self.draw_entries(shard, shards, entries) {
+                tokens.count = entries;
+            } else if admit == Admit::WithinThresholds {
+                return None;
+            }
         }
+        fits.then_some(tokens)
     }
 
     #[cold]
@@ -111,9 +150,9 @@ impl Limits {
         left.is_some()
     }
 
-    /// Whether a write of `bytes` (of key and value) in `entries` versions fits; `used` tells what is handed out.
-    #[inline(always)]
-    pub(super) fn admit_bytes(
+    /// Whether a write of `bytes` in `entries` versions fits.
+    #[inline]
+    fn has_room(
         &self,
         shard: &Shard,
         shards: &[Shard],
