@@ -109,7 +109,7 @@ impl<S: SeqClock + ?Sized> SeqClock for &S {
     }
 }
 
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 impl<S: SeqClock + ?Sized> SeqClock for alloc::sync::Arc<S> {
     const ORDERED: bool = S::ORDERED;
     #[inline]

@@ -1,1 +1,91 @@
 //! The design: documentation only.
+//!
+//! What stands where: the base level and its invariants in `src/list/mod.rs`, versions and their numbers in `version.rs`, atomic
+//! batches in `batch.rs`, lanes in `lane.rs` and `block.rs`, chunks in `src/arena/directory.rs`, orderings and their partners in
+//! `src/sync.rs`. This page says why.
+//!
+//! # The base level is the truth, lanes are hints
+//!
+//! The cost of a search in memory that does not fit the caches is its chain of dependent misses. A skip list of pointer towers
+//! (Pugh, 1990; Fraser, 2004, without locks) takes about twenty of them at a million entries. Here a sorted linked list, one node
+//! a key, published by one compare-and-swap, carries all correctness; above it lie *lanes* of blocks that hold a dozen (hint,
+//! handle) pairs in two to six cache lines, in the manner of a B-link tree (Lehman and Yao, 1981). A lane may miss nodes or lag
+//! behind, so its maintenance can be best effort: taken by try-lock, dropped when somebody else is there or memory runs out. A
+//! search takes five or six misses, two of them outside the last-level cache.
+//!
+//! Readers of a block take no lock: they read words one by one and check a version before they act (a sequence lock; Boehm,
+//! "Can seqlocks get along with programming language memory models?", 2012). Every word they read is a handle that may be followed
+//! or 0, so that even a torn read is safe.
+//!
+//! # Hints
+//!
+//! A block keeps, for each entry, a monotone digest of the key behind what all keys of the block share
+//! ([`Comparator::hint`](crate::Comparator::hint), [`common_prefix`](crate::Comparator::common_prefix)). The lowest lane keeps 32 bits
+//! (its dozen keys lie so close together that what follows the shared part tells them apart), upper lanes two words.
+//!
+//! # Versions and numbers
+//!
+//! A version is linked *pending* and stamped afterwards; whoever meets it first stamps it. The other way round (draw a number,
+//! then link) an entry can appear inside a snapshot that already exists. The race between a writer's "link, read the clock" and a
+//! snapshot's "move the clock, read links" is store buffering: both sides are sequentially consistent read-modify-writes or
+//! fences, and [`SeqClock::ORDERED`](crate::SeqClock::ORDERED) says whether a clock's own operations are enough.
+//!
+//! # Where this departs from the first plan, and why
+//!
+//! | plan | here | because |
+//! | --- | --- | --- |
+//! | one hint word in the lowest lane | half a word | blocks of 12 entries take two lines instead of three or four; bytes over payload per entry fell from 50 (prototype) to 41 |
+//! | blocks among the nodes | blocks in slabs of up to 64 KiB | no padding between nodes: 41.1 to 37.6 bytes per entry; and the blocks of a million entries lie on 13 MB instead of 150, which a TLB can hold |
+//! | lengths in two words | in 22 bits of one word, behind it when long | a node is 20 bytes and key and value |
+//! | each version links to the next older, the first one too | the first version has no such link; versions older than it are marked | 4 bytes an entry, in all tables, for a mark in those that write the past |
+//! | overlapping batches: the largest visible number down to the first single version | batches exclude one another; a single write below a linking batch counts as just before it | one rule instead of two, and chains stay sorted |
+//! | a batch's number copied lazily by readers | only once the batch has counted the version | otherwise a write that slips in below cannot know whether the batch will count it; live keys drifted |
+//! | sequence numbers below 2^62 | callers' numbers below 2^62, clocks' below 2^63 | a clock that has been told the largest number could not go on |
+//! | a header in each chunk | sizes beside the directory | damaged entries must not decide about memory |
+//! | `inline(always)` on accessors | `inline` | 2.6 % fewer instructions for a third more code on small cores |
+//! | interleaved gets: each key by itself below the lanes | a ring of 16 that ends in the node | at a million entries about half the time of single gets |
+//!
+//! # Faults found on the way
+//!
+//! Each has a test now. A comparator that changed its mind made a batch write a node into memory reserved for a version. A key
+//! type whose bytes changed between two calls overran its node. A request of nearly a whole chunk spilled its offset into the
+//! chunk number. Values of 9 KiB took a chunk each and used up all places at 36 MiB. A torn look into an upper lane could follow
+//! handle 0 where loads are reordered (found by loom). Credits of idle shards let a table pass its threshold. An order that is none
+//! could be walked backwards for ever. A flush of a key with 40,000 versions walked its chain for every one of them.
+//!
+//! # What is left undone
+//!
+//! No kept insert position, and no single-writer mode: ascending loads descend through hot blocks for every key. Dropping a table
+//! costs what the allocator takes to give its chunks back (about 14 ms for a million entries from glibc; huge pages or recycled
+//! tables avoid it). Stepping back through the versions of one key walks the newer ones each time.
+//!
+//! # In kernels and firmware
+//!
+//!
+//! What may be called from where. "Wait-free" here: ends after a number of own steps that no other thread can stretch; "lock-free": may repeat
+//! when somebody else got ahead, which means that somebody did.
+//!
+//! | call | interrupt handler | preemption off / spinlock held | why |
+//! |---|---|---|---|
+//! | `get`, `get_live`, `entry`, `get_at`, `contains_key`, `get_many_into` | yes | yes | no lock; a lane block that is being written is looked at 16 times, then its first entry does. May stamp a pending version: one compare-and-swap |
+//! | `iter`, `range`, `versions`, cursors, snapshots' reads | yes | yes | the same; the length is yours |
+//! | `snapshot` | yes | yes | one read-modify-write and a fence |
+//! | `insert`, `put`, `put_tombstone`, `delete`, `put_at`, `put_kind_at`, `get_or_insert`, `insert_batch` | yes over a `FixedArena` | yes over a `FixedArena` | lock-free: repeats only when another write took the same gap or chain. Lane blocks are taken by try-lock; one that is held (also by what the handler interrupted) is left alone, and that piece of lane work is dropped |
+//! | the same over `ChunkArena`, `ShardedArena` | only if the allocator may be called there | only if the allocator may | a full chunk asks the allocator. With a first chunk large enough and a size that is never exceeded it is not asked |
+//! | `try_freeze` | yes | yes | closes the gate and looks; `None` while a write is unfinished, also one that the caller has interrupted |
+//! | `freeze`, `freeze_arc`, `seal` | **no** | **no** | spins until the writes that had begun are over. One of them may be what the handler interrupted, or a thread that cannot run: it would never end |
+//! | `apply` | **no** | **no** | batches exclude one another: the second spins until the first is over |
+//! | `validate`, `stats`, figures | yes, but `validate` walks everything | as long as that may take | exact only when nobody writes |
+//! | `reset`, drop | no `&mut`, no | | need the table exclusively |
+//!
+//! - Freezing from a handler: call `try_freeze` there, which refuses all later writes at once; let the main loop call it again until it gives the table.
+//! - Stack: a write needs some hundreds of bytes (plans for a block split), reads less. Nothing recurses.
+//! - Nothing panics in put, get, iterate; the symbol table of `examples/embedded/freestanding` shows it. A comparator, clock or selector of your own must not
+//!   panic in a handler, and must itself be fit to be called there.
+//! - 64-bit words. On cores without 64-bit atomics, feature `critical-section` brackets each access with the binary's own critical section: interrupts are off for a load and
+//!   a store. If handlers of a priority that your critical section does not mask call the table, that is unsound: mask them, or do not. (That holds for every atomic on a
+//!   core without compare-and-swap.) Never provide a critical section that is only a spin lock: a handler would meet it.
+//! - NMI and fault handlers: not on cores where a critical section is needed. Elsewhere reading is fine.
+//! - Shards by CPU number: pass a function (`examples/shard_by_cpu.rs`). It may be wrong (the caller migrates between question and write): that costs speed, never safety.
+//! - Ordering between a handler and the main loop on one core needs no fence of yours; the list brings its own.
+//! - Budget: a `FixedArena` never grows; `OutOfMemory` is an ordinary answer, and nothing was lost. Two tables over two buffers, one filling, one flushing, is the pattern.

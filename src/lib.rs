@@ -7,10 +7,46 @@
 //! table.put(b"apple", b"red")?;
 //! let snapshot = table.snapshot();
 //! table.put(b"apple", b"green")?;
+//! table.put_tombstone(b"pear")?;
 //! assert_eq!(table.get_live(b"apple"), Some(&b"green"[..]));
 //! assert_eq!(snapshot.get_live(b"apple"), Some(&b"red"[..]));
+//! for entry in table.freeze().versions() {
+//!     println!("{:?} at {}: {:?}", entry.key, entry.seq, entry.value);
+//! }
 //! # Ok::<(), memskip::InsertError>(())
 //! ```
+//!
+//! # What it is for
+//!
+//! The write buffer of a storage engine: sequence numbers from its log or from a clock, stable snapshots, blind tombstones,
+//! overwrites, atomic batches, flush order, rotation while writers run, memory bounds. Also where there is no allocator, on small
+//! cores and in interrupt handlers (see [`design`]).
+//!
+//! # What it is not
+//!
+//! A map: nothing is removed before the whole table goes. Durable: the log is the engine's. A transaction manager: plain reads of
+//! several keys are not one point in time.
+//!
+//! # What a read beside writers sees
+//!
+//! A plain read sees the newest version that is complete; while a key is overwritten it sees the one before or the new one, never
+//! none, and never the one before after the new one. An iterator sees every entry that was there when it began, and of those
+//! inserted since the ones ahead of it, perhaps. A [`Snapshot`] sees what was complete when it was taken, and nothing else ever.
+//!
+//! # Choosing parts
+//!
+//! [`Memtable`] is generic over the key ([`Key`]: `[u8]`, `str`, `[u8; N]`, your own), its order ([`Comparator`]), memory ([`Arena`]:
+//! [`FixedArena`] over a caller's buffer; with `alloc` growing ones over any allocator), numbers ([`SeqClock`]: [`EpochClock`],
+//! [`CounterClock`], [`ManualClock`]) and the number of levels. The defaults make the common case one word.
+//!
+//! # Memory
+//!
+//! A node is 20 bytes and its key and value; lanes take about 17 more an entry by default ([`LaneDensity`]). Nothing is freed
+//! singly; [`Memtable::reset`] keeps everything for the next fill.
+//!
+//! # Features
+//!
+//! `std` (default), `alloc`, `hash-index`, `critical-section`, `unsafe-assume-single-core`. Without any the crate is `core` only.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -47,6 +83,11 @@ mod monitor;
 
 pub mod design;
 
+/// The README's code, as a test.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 #[cfg(feature = "std")]
 pub use arena::ThreadShards;
 pub use arena::{Arena, FixedArena, Handle, MAX_ALIGN, Shard, ShardSelector, SingleShard, UNIT};
@@ -71,10 +112,12 @@ pub use memtable::{
     ArenaPlan, Builder, ConcurrentSkipList, DEFAULT_HEIGHT, DefaultArena, FrozenMemtable, Given, Memtable,
     OnDuplicateSeqNo, Pressure, Stats, Table,
 };
-#[cfg(feature = "hash-index")]
+#[cfg(all(feature = "hash-index", target_has_atomic = "ptr"))]
 pub use memtable::{ByteEquality, HashIndex};
 #[cfg(feature = "alloc")]
-pub use memtable::{Growing, OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot, WriteBatch};
+pub use memtable::{Growing, WriteBatch};
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+pub use memtable::{OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot};
 #[cfg(feature = "std")]
 pub use monitor::{MonitorLimits, PressureEvent, ThresholdMonitor};
 pub use snapshot::Snapshot;

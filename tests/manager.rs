@@ -390,6 +390,13 @@ fn an_insert_waits_for_one_that_is_under_way_in_an_older_table() {
         stopped.recv_timeout(LONG).unwrap();
         manager.rotate().unwrap();
         let second = scope.spawn(|| manager.insert(b"k", b"second"));
+        // Time enough for one that does not wait.
+        for _ in 0..2000 {
+            if second.is_finished() {
+                break;
+            }
+            thread::yield_now();
+        }
         go.store(true, SeqCst);
         assert!(first.join().unwrap() ^ second.join().unwrap(), "the first value wins, and only one does");
     });
@@ -749,8 +756,9 @@ fn of_racing_inserts_one_wins_across_rotations() {
                 thread::yield_now();
             }
         });
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        let ends: Vec<_> = writers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         done.store(true, SeqCst);
+        ends.into_iter().for_each(Result::unwrap);
     });
     assert!(wins.iter().all(|wins| wins.load(SeqCst) == 1), "{wins:?}");
     assert_eq!(manager.version_count(), KEYS);
@@ -789,8 +797,9 @@ fn a_batch_lands_in_one_table() {
                 thread::yield_now();
             }
         });
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        let ends: Vec<_> = writers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         done.store(true, SeqCst);
+        ends.into_iter().for_each(Result::unwrap);
     });
     manager.rotate();
     let mut batches = 0;

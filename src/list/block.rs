@@ -25,7 +25,9 @@ use core::cmp::Ordering;
 use core::fmt;
 
 use crate::comparator::Comparator;
-use crate::sync::{AtomicU32, AtomicUsize, fence, order};
+#[cfg(target_pointer_width = "64")]
+use crate::sync::AtomicUsize;
+use crate::sync::{AtomicU32, fence, order};
 
 use super::node::{Node, Ref, raw};
 
@@ -69,8 +71,10 @@ impl Digest for Narrow {
 }
 
 /// Two hint words: for upper lanes, whose keys lie far apart and may share long prefixes.
+#[cfg(target_pointer_width = "64")]
 pub(super) type Wide = [usize; 2];
 
+#[cfg(target_pointer_width = "64")]
 impl Digest for Wide {
     const MAX: Self = [usize::MAX; 2];
     type Cell = [AtomicUsize; 2];
@@ -118,15 +122,19 @@ pub(super) struct Block<D: Digest, const N: usize> {
     handles: [AtomicU32; N],
 }
 
-/// Entries behind entry 0, in the lowest lane and above it. Tiny under loom, so that models reach splits.
-pub(super) const LOW: usize = if cfg!(loom) { 2 } else { 12 };
+/// Entries behind entry 0, in the lowest lane and above it. Tiny under loom and shuttle, so that models reach splits.
+pub(super) const LOW: usize = if cfg!(any(loom, shuttle)) { 2 } else { 12 };
 /// See [`LOW`].
-pub(super) const HIGH: usize = if cfg!(loom) { 2 } else { 17 };
+pub(super) const HIGH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 17 };
 
 /// A block of the lowest lane.
 pub(super) type LowBlock = Block<Narrow, LOW>;
 /// A block of an upper lane.
+#[cfg(target_pointer_width = "64")]
 pub(super) type HighBlock = Block<Wide, HIGH>;
+/// A block of an upper lane: where memories are small, of the same kind, which halves the code.
+#[cfg(not(target_pointer_width = "64"))]
+pub(super) type HighBlock = LowBlock;
 
 /// How many entries there are behind entry 0, and what hints skip.
 #[derive(Clone, Copy, Debug)]

@@ -31,7 +31,7 @@ impl<T> Frozen<T> {
     }
 
     /// The caller has frozen `table`.
-    #[cfg(feature = "alloc")]
+    #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
     pub(crate) fn by_arc(table: alloc::sync::Arc<T>) -> alloc::sync::Arc<Self> {
         let raw = alloc::sync::Arc::into_raw(table).cast::<Self>();
         // SAFETY: `Frozen` is `repr(transparent)` over `T`, so size, alignment and drop are the same.

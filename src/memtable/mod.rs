@@ -3,9 +3,9 @@
 mod batch;
 mod builder;
 mod frozen;
-#[cfg(feature = "hash-index")]
+#[cfg(all(feature = "hash-index", target_has_atomic = "ptr"))]
 mod hash_index;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod owned;
 mod stats;
 mod table;
@@ -18,9 +18,9 @@ pub use builder::Given;
 pub use builder::Growing;
 pub use builder::{ArenaPlan, Builder};
 pub use frozen::FrozenMemtable;
-#[cfg(feature = "hash-index")]
+#[cfg(all(feature = "hash-index", target_has_atomic = "ptr"))]
 pub use hash_index::{ByteEquality, HashIndex};
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub use owned::{OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot};
 pub use stats::Stats;
 pub use table::Table;
@@ -523,7 +523,7 @@ where
     /// let frozen: Arc<FrozenMemtable> = table.freeze_arc();
     /// assert_eq!(frozen.len(), 1);
     /// ```
-    #[cfg(feature = "alloc")]
+    #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
     pub fn freeze_arc(self: &alloc::sync::Arc<Self>) -> alloc::sync::Arc<FrozenMemtable<K, C, A, S, MAX_HEIGHT>> {
         self.freeze();
         Frozen::by_arc(alloc::sync::Arc::clone(self))

@@ -132,8 +132,8 @@ impl Limits {
 
     #[cold]
     fn draw_entries(&self, shard: &Shard, shards: &[Shard], entries: usize) -> bool {
-        let parts = (4 * shards.len()).max(1);
-        let handful = |left: usize| (left / parts).min(HANDFUL);
+        let parts = 4 * shards.len();
+        let handful = |left: usize| left.checked_div(parts).unwrap_or(0).min(HANDFUL);
         let drawn = self.pool.fetch_update(order::PLAIN, order::PLAIN, |left| {
             let left = left.checked_sub(entries)?;
             Some(left - handful(left))
@@ -172,7 +172,7 @@ impl Limits {
         let promised = unspent.fold(used, usize::saturating_add);
         let left = |used: usize| self.max_memory_bytes.checked_sub(used)?.checked_sub(bytes);
         if let Some(left) = left(promised) {
-            shard.figures.grant_bytes(left / (4 * shards.len()).max(1));
+            shard.figures.grant_bytes(left.checked_div(4 * shards.len()).unwrap_or(0));
             return true;
         }
         // What is promised to others and not spent is all that is left.
