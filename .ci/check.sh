@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, lints, tests, documentation, examples, the oldest compiler, and no `std` without the feature.
+# Formatting, lints, tests, documentation, examples, the oldest compiler. (That no `std` is linked: .ci/no_std.sh.)
 source "$(dirname "$0")/lib.sh"
 
 all=$(all_features)
@@ -54,20 +54,3 @@ for features in "${sets[@]}"; do
     # shellcheck disable=SC2086
     RUSTC=$target/oldest/rustc cargo check --quiet --lib $features --target-dir "$target/oldest/target"
 done
-
-# links FEATURES…: the names of the crates that the library refers to.
-links() {
-    cargo rustc --quiet --lib --target-dir "$target/links" "$@" -- --crate-type rlib
-    RUSTC_BOOTSTRAP=1 rustc -Zls=root "$target/links/debug/libmemskip.rlib" |
-        sed -n '/^=External Dependencies=/,/^$/ s/^[0-9]* \([a-z_0-9]*\)-[0-9a-f]* .*/\1/p' | sort -u | xargs
-}
-
-proves 'the library links no std without the feature, and no alloc without that'
-bare=" $(links --no-default-features) "
-alloc=" $(links --no-default-features --features alloc) "
-std=" $(links) "
-printf 'no features:%s\nalloc:%s\n' "$bare" "$alloc"
-[[ $bare = *' core '* && $bare != *' alloc '* && $bare != *' std '* ]] || die 'more than core'
-[[ $alloc = *' core '* && $alloc = *' alloc '* && $alloc != *' std '* ]] || die 'more than core and alloc'
-# The list is read rightly only if it shows std where std is.
-[[ $std = *' std '* ]] || die "std is not in the list with the feature:$std"

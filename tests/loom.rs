@@ -29,8 +29,8 @@ use memskip::{
     Memtable, OutOfMemory, SeqClock, SeqNo, Shard, ShardedArena, UNIT, WriteBatch,
 };
 
-/// Involuntary switches per execution, unless a model says otherwise. Two are enough for every twin, three add nothing
-/// but time (`LOOM_MAX_PREEMPTIONS` asks for another number).
+/// Involuntary switches per execution, unless a model says otherwise; two are enough for every twin.
+/// `LOOM_MAX_PREEMPTIONS` asks for another number.
 const PREEMPTIONS: usize = 2;
 
 /// Runs a model and compares the outcomes with those that it must have.
@@ -301,7 +301,7 @@ fn overwrite_against_snapshot() {
     });
 }
 
-/// The same with a new key, and with a clock that promises nothing about its orderings and numbers every write.
+/// The same with a new key.
 #[test]
 fn insert_against_snapshot() {
     model([(false, false), (false, true), (true, true)], || {
@@ -346,7 +346,7 @@ fn delete_against_snapshot() {
     });
 }
 
-/// Of two deletes one finds the key; a put between them makes it both.
+/// Of two deletes one finds the key.
 #[test]
 fn two_deletes() {
     model([(true, false), (false, true)], || {

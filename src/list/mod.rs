@@ -74,16 +74,22 @@ use node::{Link, Node, NodeRef, Ref, Version, VersionRef};
 /// let table = Memtable::<[u8]>::builder().lane_density(LaneDensity::Sparse).build();
 /// assert!(table.insert(b"k", b"v"));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LaneDensity {
-    /// Every node: the fastest reads, about 13 bytes an entry.
-    #[default]
+    /// Every node: the fastest reads, about 17 bytes an entry. The default where addresses have 64 bits.
     Every,
-    /// About every second node: half the memory of the lanes, one more cache miss in many searches.
+    /// About every second node: half the memory of the lanes, one more cache miss in many searches. The default where addresses
+    /// have 32 bits.
     Sparse,
     /// None: no memory for lanes, and searches that walk the whole list. For tables of a few dozen entries.
     Never,
+}
+
+impl Default for LaneDensity {
+    fn default() -> Self {
+        if cfg!(target_pointer_width = "64") { Self::Every } else { Self::Sparse }
+    }
 }
 
 /// The list.

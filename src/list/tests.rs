@@ -82,7 +82,7 @@ fn answers_do_not_depend_on_lanes() {
 /// With nothing refused the lowest lane has every node.
 #[test]
 fn a_quiet_lane_is_complete() {
-    let table = Memtable::new();
+    let table = Memtable::<[u8]>::builder().lane_density(LaneDensity::Every).build();
     let mut random = Random(3);
     for _ in 0..5000 {
         table.insert(&random.next().to_be_bytes(), b"");

@@ -9,6 +9,7 @@ mod checker;
 
 #[cfg(shuttle)]
 mod histories {
+    use std::collections::BTreeSet;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::sync::{Arc, Mutex};
 
@@ -124,7 +125,46 @@ mod histories {
         }
     }
 
+    /// What the histories of a run hold, so that a run is known to have seen it.
+    #[derive(Default)]
+    struct Tally(Mutex<BTreeSet<&'static str>>);
+
+    impl Tally {
+        const ALL: [&'static str; 10] = [
+            "a put",
+            "a refused insert",
+            "a sealed write",
+            "a tombstone",
+            "a delete",
+            "a delete of nothing",
+            "a value read",
+            "a tombstone read",
+            "a snapshot of some",
+            "a freeze",
+        ];
+
+        fn note(&self, step: &Step) {
+            let is_value = |seen: &Seen| matches!(seen, Seen::Value(_));
+            let name = match step {
+                Step::Put(.., Outcome::Done) => "a put",
+                Step::Insert(.., Outcome::Refused) => "a refused insert",
+                Step::Put(.., Outcome::Sealed) => "a sealed write",
+                Step::PutTombstone(.., Outcome::Done) => "a tombstone",
+                Step::Delete(_, true) => "a delete",
+                Step::Delete(_, false) => "a delete of nothing",
+                Step::Get(_, Seen::Value(_)) => "a value read",
+                Step::Get(_, Seen::Tombstone) => "a tombstone read",
+                Step::Snapshot(shown) if shown.iter().any(|(_, seen)| is_value(seen)) => "a snapshot of some",
+                Step::SealEnds => "a freeze",
+                _ => return,
+            };
+            self.0.lock().expect("never poisoned").insert(name);
+        }
+    }
+
     fn run(scheduler: impl Scheduler + 'static, insert: Insert) {
+        let tally = Arc::new(Tally::default());
+        let notes = Arc::clone(&tally);
         let mut config = Config::new();
         config.stack_size = 256 << 10;
         Runner::new(scheduler, config).run(move || {
@@ -142,13 +182,17 @@ mod histories {
             recorder.table.validate().expect("valid");
             let events = recorder.events.lock().expect("never poisoned");
             assert!(is_linearizable(&events), "{NO_ORDER}: {events:#?}");
+            events.iter().for_each(|event| notes.note(&event.step));
         });
+        let seen = tally.0.lock().expect("never poisoned");
+        let never: Vec<_> = Tally::ALL.iter().filter(|name| !seen.contains(*name)).collect();
+        assert!(never.is_empty(), "never seen: {never:?}");
     }
 
     const NO_ORDER: &str = "no order explains this history";
 
     fn schedules() -> usize {
-        std::env::var("MEMSKIP_SHUTTLE").ok().and_then(|number| number.parse().ok()).unwrap_or(3_000)
+        std::env::var("MEMSKIP_SHUTTLE").ok().and_then(|number| number.parse().ok()).unwrap_or(10_000)
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod common;
 
 use arbitrary::Arbitrary;
-use common::{Got, Model, Order, Row, reversed, row, rows};
+use common::{Model, Order, Row, reversed, row, rows};
 use libfuzzer_sys::fuzz_target;
 use memskip::{
     Arena, Builder, Bytewise, ChunkArena, ChunkSizes, EpochClock, FixedArena, Global, InsertError, Kind, LaneDensity,
@@ -133,7 +133,7 @@ fn write<A: Arena, const H: usize>(
         }
         Op::GetOrInsert(name, value) => {
             let key = name.key();
-            let (_, inserted) = table.get_or_insert(&key, value).got();
+            let (_, inserted) = table.get_or_insert(&key, value);
             if inserted {
                 assert!(!model.is_live(&key));
                 model.write(&key, newest(table, &key), 0, value);
