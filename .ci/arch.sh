@@ -34,5 +34,5 @@ export RUSTC=$target/oldest/rustc MEMSKIP_LIGHT=1
 
 for arch in i686 s390x aarch64; do
     proves "the tests pass on $arch"
-    cargo test --quiet --lib --tests --target "$arch-unknown-linux-gnu" --target-dir "$target/oldest/target"
+    cargo test --quiet --no-fail-fast --lib --tests --target "$arch-unknown-linux-gnu" --target-dir "$target/oldest/target"
 done

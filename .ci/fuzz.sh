@@ -7,7 +7,7 @@ export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$target/fuzz
 # fuzz TARGET FLAGS…: what is found goes to a folder of the build, what is kept stays as it is.
 fuzz() {
     mkdir -p "$target/fuzz/found/$1"
-    cargo fuzz run --fuzz-dir tests/fuzz "$1" "$target/fuzz/found/$1" "tests/fuzz/corpus/$1" -- -max_len=2000 -len_control=0 -timeout=20 "${@:2}"
+    cargo fuzz run --fuzz-dir tests/fuzz "$1" "$target/fuzz/found/$1" "tests/fuzz/corpus/$1" -- -max_len=2000 -len_control=0 -timeout=20 "-artifact_prefix=$target/fuzz/artifacts-$1-" "${@:2}"
 }
 
 # brief LINES COMMAND…: of its output only LINES, or much of it when it fails.

@@ -224,12 +224,12 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         let list = self.walk.list;
         loop {
-            let (at, last) = match self.front {
-                Some((at, last)) => (at, Some(last)),
+            let (at, given) = match self.front {
+                Some((at, given)) => (at, Some(given)),
                 // When the walk is over, what is left is the rest of the key that the back is at.
                 None => (self.walk.next().or(self.back.map(|(at, _)| at))?, None),
             };
-            let next = list.next_version(at, last);
+            let next = list.next_version(at, given);
             let next = next.filter(|(next, _)| self.back.is_none_or(|(back, given)| back != at || next.seq > given));
             if let Some((visible, mark)) = next {
                 self.front = Some((at, mark));

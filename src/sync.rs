@@ -65,7 +65,7 @@ pub(crate) mod order {
     /// (see `list::version`): partner of the fence behind [`crate::clock`]'s snapshots.
     pub(crate) const LINK: Order = ordering!("link", SeqCst, Relaxed);
 
-    /// The store-load barriers below.
+    /// The store-load barriers below, which are weakened by their absence (`store_load`).
     pub(crate) const BARRIER: Order = ordering!("barrier", SeqCst, SeqCst);
 
     /// Follows a link to what it publishes. Partner: [`LINK`], or [`FILE`] for lane entries.
@@ -104,9 +104,9 @@ pub(crate) mod order {
     /// A writer passes the gate (count up). One word holds count and seal, so the order of its modifications
     /// decides; acquiring makes a reset or an earlier freeze visible.
     pub(crate) const GATE_ENTER: Order = ordering!("gate_enter", Acquire, Relaxed);
-    /// A writer leaves the gate. Partner: [`GATE_WAIT`]: a freeze that sees the count at zero sees the write.
+    /// A writer leaves the gate. Partner: [`GATE_LOOK`]: a freeze that sees the count at zero sees the write.
     pub(crate) const GATE_LEAVE: Order = ordering!("gate_leave", Release, Relaxed);
-    /// A freeze closes the gate, and watches it empty. Partner: [`GATE_LEAVE`].
+    /// A freeze closes the gate; it watches it empty with [`GATE_LOOK`].
     pub(crate) const GATE_WAIT: Order = ordering!("gate_wait", AcqRel, Relaxed);
     /// A plain look at the gate. Partner: [`GATE_LEAVE`].
     pub(crate) const GATE_LOOK: Order = ordering!("gate_look", Acquire, Relaxed);

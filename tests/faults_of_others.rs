@@ -175,7 +175,7 @@ fn a_seal_error_that_loses_the_table() {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let fixed = Memtable::<[u8], Bytewise, FixedArena<'_>>::new_in(FixedArena::new(&mut buffer));
     fixed.put(b"k", b"1").unwrap();
-    let error = fixed.seal().err().expect("a buffer serves one table");
+    let error = fixed.seal().expect_err("a buffer serves one table");
     assert!(!format!("{error} {error:?}").is_empty());
     let table = error.into_table();
     assert_eq!(table.get_live(b"k"), Some(&b"1"[..]));

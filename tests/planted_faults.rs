@@ -64,8 +64,9 @@ fn overflow() {
         return;
     }
     let bytes = std::hint::black_box(vec![7_u8; 24]);
+    let end = bytes.as_ptr_range().end;
     // SAFETY: none: one past the end.
-    let behind = unsafe { bytes.as_ptr().add(24).read() };
+    let behind = unsafe { end.read() };
     std::hint::black_box(behind);
 }
 

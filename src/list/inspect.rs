@@ -296,7 +296,7 @@ where
     }
 
     /// How many entries the lowest lane has, for tests.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "std"))]
     pub(crate) fn lane_entries(&self) -> usize {
         let mut at = self.lanes.top(0);
         let mut entries = 0;

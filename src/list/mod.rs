@@ -41,7 +41,7 @@ mod transparent;
 mod version;
 mod write;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle)), feature = "std"))]
 mod tests;
 
 pub(crate) use batch::BatchWrite;
@@ -105,7 +105,7 @@ pub(crate) struct List<K: ?Sized, C, A, S, const H: usize> {
     lane_gap: usize,
     /// Bytes in use beyond which lanes get no more memory; 0 is no limit.
     lane_limit: usize,
-    #[cfg(test)]
+    #[cfg(all(test, feature = "std"))]
     refuse_lanes: core::sync::atomic::AtomicU32,
     /// Keys go in and out as references only.
     keys: PhantomData<fn(&K) -> &K>,
@@ -126,7 +126,7 @@ impl<K: ?Sized, C, A, S, const H: usize> List<K, C, A, S, H> {
             density,
             lane_gap: usize::from(density == LaneDensity::Sparse),
             lane_limit,
-            #[cfg(test)]
+            #[cfg(all(test, feature = "std"))]
             refuse_lanes: core::sync::atomic::AtomicU32::new(0),
             keys: PhantomData,
         }
@@ -163,7 +163,7 @@ impl<K: ?Sized, C, A, S, const H: usize> List<K, C, A, S, H> {
     /// Whether lane maintenance is to be dropped.
     #[inline]
     fn refuses_lanes(&self) -> bool {
-        #[cfg(test)]
+        #[cfg(all(test, feature = "std"))]
         {
             use core::sync::atomic::Ordering::Relaxed;
             // A one-in-n refusal, at (pseudo) random; n = 1 is always.
@@ -181,7 +181,7 @@ impl<K: ?Sized, C, A, S, const H: usize> List<K, C, A, S, H> {
         self.density == LaneDensity::Never
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "std"))]
     pub(crate) fn refuse_lanes(&self, one_in: u32) {
         self.refuse_lanes.store(one_in, core::sync::atomic::Ordering::Relaxed);
     }

@@ -203,7 +203,7 @@ impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> Memtable<K, C, A, S, MAX_HEIGH
     pub const MAX_VALUE_LEN: usize = MAX_VALUE_LEN;
 
     /// The list, for tests of what nobody else can see.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "std"))]
     pub(crate) fn list(&self) -> &List<K, C, A, S, MAX_HEIGHT> {
         &self.table.list
     }
