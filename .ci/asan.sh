@@ -3,7 +3,7 @@
 source "$(dirname "$0")/lib.sh"
 
 export RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' ASAN_OPTIONS='detect_leaks=1:detect_stack_use_after_return=1'
-export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=line-tables-only MEMSKIP_LIGHT=1
+export CARGO_PROFILE_DEV_DEBUG=line-tables-only MEMSKIP_LIGHT=1
 
 under_asan() { cargo test --quiet --target "$host" --target-dir "$target/asan" "$@"; }
 
@@ -16,4 +16,4 @@ planted use_after_drop 'AddressSanitizer: heap-use-after-free'
 planted leak 'LeakSanitizer: detected memory leaks'
 
 proves 'no test reads or writes out of bounds or after the end of its memory, and none leaks'
-under_asan --lib --tests
+under_asan --no-fail-fast --lib --tests

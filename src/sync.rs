@@ -57,7 +57,8 @@ pub(crate) mod order {
     use super::Order;
     use super::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
-    /// Words nobody derives another access from: counters, advisory positions, values guarded by another word.
+    /// Words that bring nothing with them: counters, advisory positions, values guarded by another word, and chunk addresses,
+    /// whose reader has come by an acquiring load of a handle into the chunk.
     pub(crate) const PLAIN: Order = ordering!("plain", Relaxed, Relaxed);
 
     /// Publishes a node or version: everything written to it before is seen by whoever loads the link with
@@ -112,7 +113,7 @@ pub(crate) mod order {
     pub(crate) const GATE_LOOK: Order = ordering!("gate_look", Acquire, Relaxed);
 
     /// Takes a piece of a chunk, or makes a chunk current. Partner: [`CHUNK_READ`]: whoever allocates from a chunk
-    /// sees its header and its place in the directory, and so does whoever is given a handle into it.
+    /// sees its size and its place in the directory, and so does whoever is given a handle into it.
     pub(crate) const CHUNK: Order = ordering!("chunk", AcqRel, Relaxed);
     /// Reads the current chunk, a directory, or a list of spare chunks. Partner: [`CHUNK`].
     pub(crate) const CHUNK_READ: Order = ordering!("chunk_read", Acquire, Relaxed);

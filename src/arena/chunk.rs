@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 
 use allocator_api2::alloc::{Allocator, Global};
 
-use super::directory::{ChunkSizes, Directory, MAX_UNITS, Place, START};
+use super::directory::{ChunkNumber, ChunkSizes, Directory, MAX_UNITS, START};
 use super::shard::Bump;
 use super::{Arena, Handle, Shard, UNIT, align_units, units};
 use crate::error::OutOfMemory;
@@ -118,7 +118,7 @@ const LARGEST: usize = MAX_UNITS as usize;
 
 /// Bytes handed out through a bump position.
 pub(super) fn used(bump: &Bump) -> usize {
-    let (_, offset) = Place::split(Handle(bump.next.load(order::PLAIN)));
+    let (_, offset) = ChunkNumber::split(Handle(bump.next.load(order::PLAIN)));
     (bump.retired.load(order::PLAIN) + offset.saturating_sub(START) as usize) * UNIT
 }
 
@@ -149,7 +149,7 @@ impl<Al: Allocator> Region<'_, Al> {
         let align = align_units(align)?;
         let mut next = self.bump.next.load(order::CHUNK_READ);
         while next != 0 {
-            let (place, offset) = Place::split(Handle(next));
+            let (place, offset) = ChunkNumber::split(Handle(next));
             let start = offset.next_multiple_of(align);
             // SAFETY: `next` was read with acquire, and is in a chunk of this directory.
             let limit = unsafe { self.directory.units(place) };
@@ -171,7 +171,7 @@ impl<Al: Allocator> Region<'_, Al> {
         let start = START.next_multiple_of(align);
         loop {
             let next = self.bump.next.load(order::CHUNK_READ);
-            let (place, offset) = Place::split(Handle(next));
+            let (place, offset) = ChunkNumber::split(Handle(next));
             // SAFETY: `next` was read with acquire, and is in a chunk of this directory.
             let limit = if next == 0 { 0 } else { unsafe { self.directory.units(place) } };
             let aligned = offset.next_multiple_of(align);
@@ -214,7 +214,7 @@ impl<Al: Allocator> Region<'_, Al> {
     /// Moves the position back over `handle`'s block, if it is the last.
     pub(super) fn release(&self, handle: Handle, size: usize) -> bool {
         let Some(units) = units(size) else { return false };
-        let (place, offset) = Place::split(handle);
+        let (place, offset) = ChunkNumber::split(handle);
         let Some(end) = offset.checked_add(units).filter(|end| *end < 1 << 20) else { return false };
         let end = place.handle(end).0;
         self.bump.next.compare_exchange(end, handle.0, order::CHUNK, order::CHUNK_READ).is_ok()
@@ -223,6 +223,7 @@ impl<Al: Allocator> Region<'_, Al> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::MAX_ALIGN;
     use super::*;
 
     fn small() -> ChunkArena {
@@ -266,7 +267,7 @@ mod tests {
     #[test]
     fn reset_reuses_every_chunk() -> Result<(), OutOfMemory> {
         let mut arena = small();
-        let fill = |arena: &ChunkArena| (0..500).try_for_each(|_| arena.allocate(0, 64, 64).map(drop));
+        let fill = |arena: &ChunkArena| (0..500).try_for_each(|_| arena.allocate(0, 64, MAX_ALIGN).map(drop));
         fill(&arena)?;
         let reserved = arena.reserved();
         for _ in 0..5 {

@@ -79,7 +79,7 @@ struct Slot {
 struct Info {
     /// Its size in units.
     units: AtomicU32,
-    /// Place of the next spare chunk plus one; 0 ends the list.
+    /// ChunkNumber of the next spare chunk plus one; 0 ends the list.
     next_spare: AtomicU32,
 }
 
@@ -92,9 +92,9 @@ impl Slot {
 
 /// A chunk that has its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(u32);
+pub(super) struct ChunkNumber(u32);
 
-impl Place {
+impl ChunkNumber {
     /// The handle of the unit at `offset`.
     pub(super) fn handle(self, offset: u32) -> Handle {
         debug_assert!(offset <= OFFSET_MASK);
@@ -112,7 +112,7 @@ pub(super) struct Directory<Al: Allocator> {
     near: [Slot; NEAR],
     /// A lower bound of the places taken.
     taken: AtomicUsize,
-    /// Place of the first spare chunk plus one.
+    /// ChunkNumber of the first spare chunk plus one.
     spares: AtomicU32,
     /// How many there are, in the list or in somebody's hand.
     spare_count: AtomicUsize,
@@ -149,7 +149,7 @@ impl<Al: Allocator> Directory<Al> {
     /// that starts where it was allocated.
     #[inline]
     pub(super) unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
-        let (place, offset) = Place::split(handle);
+        let (place, offset) = ChunkNumber::split(handle);
         // SAFETY: by the contract the place is taken.
         let chunk = unsafe { self.chunk(place) };
         // SAFETY: by the contract the offset is within the chunk.
@@ -162,7 +162,7 @@ impl<Al: Allocator> Directory<Al> {
     ///
     /// `place` is taken, and the caller has learned of it by a chain of acquiring loads.
     #[inline]
-    unsafe fn chunk(&self, place: Place) -> NonNull<u8> {
+    unsafe fn chunk(&self, place: ChunkNumber) -> NonNull<u8> {
         let index = place.0 as usize;
         let root = self.root.load(order::CHUNK_READ);
         let slot = if root.is_null() {
@@ -196,7 +196,7 @@ impl<Al: Allocator> Directory<Al> {
     ///
     /// As for [`chunk`](Self::chunk).
     #[inline]
-    unsafe fn info(&self, place: Place) -> &Info {
+    unsafe fn info(&self, place: ChunkNumber) -> &Info {
         let index = place.0 as usize;
         if let Some(slot) = self.near.get(index) {
             return &slot.info;
@@ -213,7 +213,7 @@ impl<Al: Allocator> Directory<Al> {
     ///
     /// As for [`chunk`](Self::chunk).
     #[inline]
-    pub(super) unsafe fn units(&self, place: Place) -> u32 {
+    pub(super) unsafe fn units(&self, place: ChunkNumber) -> u32 {
         // SAFETY: the same contract.
         let units = unsafe { self.info(place) }.units.load(order::PLAIN);
         units.min(MAX_UNITS)
@@ -221,7 +221,7 @@ impl<Al: Allocator> Directory<Al> {
 
     /// Whether `size` bytes from `handle` on lie inside a chunk; for handles of any origin.
     pub(super) fn contains(&self, handle: Handle, size: usize) -> bool {
-        let (place, offset) = Place::split(handle);
+        let (place, offset) = ChunkNumber::split(handle);
         if place.0 as usize >= self.taken.load(order::CHUNK_READ) || offset < START {
             return false;
         }
@@ -237,7 +237,7 @@ impl<Al: Allocator> Directory<Al> {
         wanted: usize,
         least: usize,
         changed: impl FnOnce() -> bool,
-    ) -> Result<Option<Place>, OutOfMemory> {
+    ) -> Result<Option<ChunkNumber>, OutOfMemory> {
         if let Some(spare) = self.take_spare(least) {
             return Ok(Some(spare));
         }
@@ -262,7 +262,7 @@ impl<Al: Allocator> Directory<Al> {
     }
 
     /// Finds a place for a chunk; `None` if all are taken, or there is no memory for the large table.
-    fn settle(&self, fresh: Fresh<'_, Al>) -> Option<Place> {
+    fn settle(&self, fresh: Fresh<'_, Al>) -> Option<ChunkNumber> {
         for index in self.taken.load(order::CHUNK_READ)..PLACES {
             let slot = match self.near.get(index) {
                 Some(slot) => slot,
@@ -278,7 +278,7 @@ impl<Al: Allocator> Directory<Al> {
                 self.reserved.fetch_add(fresh.units as usize * UNIT, order::PLAIN);
                 core::mem::forget(fresh);
                 self.taken.fetch_max(index + 1, order::CHUNK);
-                return Some(Place(index as u32));
+                return Some(ChunkNumber(index as u32));
             }
         }
         None
@@ -312,12 +312,12 @@ impl<Al: Allocator> Directory<Al> {
     }
 
     /// Puts a chunk that nothing was handed out from into the list of spares.
-    pub(super) fn put_spare(&self, place: Place) {
+    pub(super) fn put_spare(&self, place: ChunkNumber) {
         self.spare_count.fetch_add(1, order::PLAIN);
         self.push_spare(place);
     }
 
-    fn push_spare(&self, place: Place) {
+    fn push_spare(&self, place: ChunkNumber) {
         // SAFETY: the caller has the place from `take`, or exclusively.
         let info = unsafe { self.info(place) };
         let mut first = self.spares.load(order::CHUNK_READ);
@@ -331,7 +331,7 @@ impl<Al: Allocator> Directory<Al> {
     }
 
     /// A spare chunk with room for `least` units, if there is one.
-    fn take_spare(&self, least: usize) -> Option<Place> {
+    fn take_spare(&self, least: usize) -> Option<ChunkNumber> {
         /// Looks at a list that somebody else has in hand, before a new chunk is taken after all.
         const LOOKS: usize = if cfg!(loom) { 1 } else { 64 };
         for _ in 0..LOOKS {
@@ -348,9 +348,9 @@ impl<Al: Allocator> Directory<Al> {
     }
 
     /// Takes the first chunk that fits out of a list that is ours, and puts the rest back.
-    fn pick_spare(&self, mut next: u32, least: usize) -> Option<Place> {
+    fn pick_spare(&self, mut next: u32, least: usize) -> Option<ChunkNumber> {
         while let Some(index) = next.checked_sub(1) {
-            let place = Place(index);
+            let place = ChunkNumber(index);
             // SAFETY: the list was taken with acquire, so its chunks are known to us.
             let info = unsafe { self.info(place) };
             next = info.next_spare.load(order::PLAIN);
@@ -371,7 +371,7 @@ impl<Al: Allocator> Directory<Al> {
             return;
         }
         while let Some(index) = rest.checked_sub(1) {
-            let place = Place(index);
+            let place = ChunkNumber(index);
             // SAFETY: part of a list that was taken with acquire.
             rest = unsafe { self.info(place) }.next_spare.load(order::PLAIN);
             self.push_spare(place);
@@ -384,7 +384,7 @@ impl<Al: Allocator> Directory<Al> {
         self.spare_count.store(0, order::PLAIN);
         // Backwards, so that the list begins with the first.
         for index in (0..self.taken.load(order::PLAIN)).rev() {
-            self.put_spare(Place(index as u32));
+            self.put_spare(ChunkNumber(index as u32));
         }
     }
 }
@@ -408,7 +408,7 @@ impl<Al: Allocator> Drop for Fresh<'_, Al> {
 impl<Al: Allocator> Drop for Directory<Al> {
     fn drop(&mut self) {
         for index in 0..self.taken.load(order::CHUNK_READ) {
-            let place = Place(index as u32);
+            let place = ChunkNumber(index as u32);
             // SAFETY: below `taken` every place is taken, and we have the directory exclusively.
             let units = unsafe { self.info(place) }.units.load(order::PLAIN);
             // SAFETY: as above.

@@ -37,6 +37,7 @@ mod position;
 mod prefetch;
 mod scout;
 mod search;
+mod split;
 mod transparent;
 mod version;
 mod write;

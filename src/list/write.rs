@@ -246,7 +246,15 @@ where
         }
     }
 
-    /// Finds where in a chain a version belongs, if its rule lets it in.
+    /// Finds where in a chain a version belongs, if its rule lets it in. From the newest version down, what is met says:
+    ///
+    /// | met | the version stands | and becomes the newest |
+    /// | --- | --- | --- |
+    /// | of a linking batch | below it, which then counts as later | yes, until the batch commits |
+    /// | of a batch that was given up | where it did: that one is never seen, and limits nothing | as before |
+    /// | one with a greater number (only if the rule names one) | below it | no, unless that one is still to count what it covers |
+    /// | any other | above it, and covers it | as before |
+    /// | none | where it did, and covers nothing | as before |
     fn find_stand<'a>(&'a self, node: super::node::NodeRef<'a>, rule: Rule) -> Result<Stand<'a>, Refusal<'a>> {
         'again: loop {
             let mut chain = Chain::new(self, node);
