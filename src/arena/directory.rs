@@ -79,7 +79,7 @@ struct Slot {
 struct Info {
     /// Its size in units.
     units: AtomicU32,
-    /// ChunkNumber of the next spare chunk plus one; 0 ends the list.
+    /// Number of the next spare chunk plus one; 0 ends the list.
     next_spare: AtomicU32,
 }
 
@@ -112,7 +112,7 @@ pub(super) struct Directory<Al: Allocator> {
     near: [Slot; NEAR],
     /// A lower bound of the places taken.
     taken: AtomicUsize,
-    /// ChunkNumber of the first spare chunk plus one.
+    /// Number of the first spare chunk plus one.
     spares: AtomicU32,
     /// How many there are, in the list or in somebody's hand.
     spare_count: AtomicUsize,
