@@ -233,7 +233,7 @@ impl<G: Gauge + ?Sized> ThresholdMonitor<G> {
         &self.shared.gauge
     }
 
-    /// Has `callback` called with each event from now on, by whichever thread looks, under no lock. It may use the monitor. If it
+    /// Has `callback` called with each event from now on, by whichever thread looks, under no lock. It may use the monitor (one that keeps a clone of it keeps it alive for ever). If it
     /// panics, the panic goes to that thread, and later events are delivered at the next look.
     pub fn on_event(&self, callback: impl Fn(PressureEvent) + Send + Sync + 'static) {
         self.lock().callbacks.push(Arc::new(callback));

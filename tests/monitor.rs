@@ -110,8 +110,11 @@ fn many_who_look_at_once_tell_each_crossing_once() {
 #[test]
 fn callbacks_run_under_no_lock() {
     let (dial, monitor, events) = dial();
-    let (again, inner) = (monitor.clone(), Arc::clone(&dial));
+    // A monitor that owned a callback that owned the monitor would never end, so it is taken back below.
+    let (lent, inner) = (Arc::new(Mutex::new(Some(monitor.clone()))), Arc::clone(&dial));
+    let borrowed = Arc::clone(&lent);
     monitor.on_event(move |event| {
+        let again = borrowed.lock().unwrap().clone().expect("it is lent");
         // Looks, changes what it sees, registers another, waits: all from inside a callback.
         if event == LimitReached {
             inner.set(0);
@@ -119,12 +122,12 @@ fn callbacks_run_under_no_lock() {
             again.on_event(|_| {});
             assert!(again.wait_for(Pressure::Normal, LONG));
         }
-        let elsewhere = again.clone();
-        thread::spawn(move || elsewhere.look()).join().unwrap();
+        thread::spawn(move || again.look()).join().unwrap();
     });
     dial.set(10);
     monitor.look();
     assert_eq!(*events.lock().unwrap(), [BackpressureReached, LimitReached, LimitRelieved, Relieved]);
+    *lent.lock().unwrap() = None;
 }
 
 #[test]
