@@ -102,8 +102,6 @@ pub(crate) struct List<K: ?Sized, C, A, S, const H: usize> {
     lanes: Lanes<H>,
     batches: BatchLock,
     density: LaneDensity,
-    /// Steps along the base from a lane's entry at which a new node is filed.
-    lane_gap: usize,
     /// Bytes in use beyond which lanes get no more memory; 0 is no limit.
     lane_limit: usize,
     #[cfg(all(test, feature = "std"))]
@@ -125,7 +123,6 @@ impl<K: ?Sized, C, A, S, const H: usize> List<K, C, A, S, H> {
             lanes: Lanes::new(),
             batches: BatchLock::new(),
             density,
-            lane_gap: usize::from(density == LaneDensity::Sparse),
             lane_limit,
             #[cfg(all(test, feature = "std"))]
             refuse_lanes: core::sync::atomic::AtomicU32::new(0),
@@ -159,6 +156,18 @@ impl<K: ?Sized, C, A, S, const H: usize> List<K, C, A, S, H> {
             None => &self.head,
             Some(node) => &self.node(node).header().next,
         }
+    }
+
+    /// Whether a new node is to be filed, which a search came to by walking `steps` nodes behind a lane's entry.
+    ///
+    /// Sparse lanes take every other node, by a coin that its handle tosses, and one at the end of a longer gap. Without the coin
+    /// a descending load would file none: each of its keys comes right behind an entry.
+    #[inline]
+    fn wants_lane(&self, node: Ref<Node>, steps: usize) -> bool {
+        /// From here on a gap is closed.
+        const GAP: usize = 3;
+        let coin = node.handle().0.wrapping_mul(0x9E37_79B9) >> 31 == 0;
+        self.density != LaneDensity::Sparse || coin || steps >= GAP
     }
 
     /// Whether lane maintenance is to be dropped.

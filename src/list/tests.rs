@@ -79,6 +79,21 @@ fn answers_do_not_depend_on_lanes() {
     fill::<3>(7, LaneDensity::Every, 3000);
 }
 
+/// Whatever the order of a load, sparse lanes hold about every other node.
+#[test]
+fn sparse_lanes_are_sparse_in_every_order() {
+    for descending in [false, true] {
+        let table = Memtable::<[u8]>::builder().lane_density(LaneDensity::Sparse).build();
+        for i in 0..4000_u32 {
+            let key = if descending { u32::MAX - i } else { i };
+            table.insert(&key.to_be_bytes(), b"value");
+        }
+        let filed = table.list().lane_entries();
+        assert!((1600..2800).contains(&filed), "{filed} of 4000, descending: {descending}");
+        assert_eq!(table.validate(), Ok(()));
+    }
+}
+
 /// With nothing refused the lowest lane has every node.
 #[test]
 fn a_quiet_lane_is_complete() {

@@ -327,7 +327,7 @@ where
     /// Files a new node where the lanes want one.
     #[inline]
     fn file_in_lanes(&self, shard: usize, node: Ref<Node>, gap: &Gap, trail: &Trail<H>) {
-        if gap.steps >= self.lane_gap {
+        if self.wants_lane(node, gap.steps) {
             self.file_node(shard, node, Some((gap.pred, gap.succ)), trail);
         }
         // A long walk: work was dropped here. The node before the new one is a good place to land, too.
