@@ -10,7 +10,8 @@ mod common;
 
 use common::{CaseInsensitive, LengthFirst, Order, Rng, counter, key, row, rows, scaled, value};
 use memskip::{
-    Bytewise, ChunkArena, ChunkSizes, CommonPrefix, Comparator, FixedArena, InsertError, Memtable, Reverse, WriteBatch,
+    Bytewise, ChunkArena, ChunkSizes, CommonPrefix, Comparator, FixedArena, InsertError, LaneDensity, Memtable,
+    Reverse, WriteBatch,
 };
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -295,9 +296,12 @@ fn search_cost_that_grows_linearly() {
                 if n > 10_000 && (order != "random" || common::light()) {
                     continue;
                 }
+                // Sparse lanes where hints help, and dense ones where nothing else does.
+                let density = if hints && n < 100_000 { LaneDensity::Sparse } else { LaneDensity::Every };
                 let compared = Arc::new(AtomicUsize::new(0));
                 let table = Memtable::<[u8]>::builder()
                     .comparator(Counting { compared: Arc::clone(&compared), hints })
+                    .lane_density(density)
                     .shards(1)
                     .build();
                 let mut input: Vec<usize> = (0..n).collect();
