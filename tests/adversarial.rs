@@ -282,8 +282,8 @@ fn writes_after_the_largest_number() {
     assert_eq!(table.versions().count(), 3);
 }
 
-/// Walking the versions of one key visits each once: counted by what a chain walk costs in a clock-free way, the number of
-/// versions given when more are put below while it runs.
+/// A walk over the versions of one key goes on behind the version it gave last: what is put above that is not given, what is
+/// put below is.
 #[test]
 fn a_walk_over_versions_goes_on_where_it_stood() {
     let table = Memtable::<[u8]>::builder().clock(CounterClock::new()).build();
