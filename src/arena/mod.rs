@@ -33,7 +33,7 @@ pub(crate) use sharded::DefaultSelector;
 #[cfg(feature = "alloc")]
 pub use sharded::ShardedArena;
 
-pub(crate) use shard::{Figures, Totals};
+pub(crate) use shard::{Totals, Writer};
 pub(crate) use slab::carve;
 
 use core::ptr::NonNull;

@@ -19,12 +19,13 @@ pub struct Shard {
     pub(super) bump: Bump,
     pub(super) slab: Slab,
     pub(crate) figures: Figures,
+    pub(crate) finger: Finger,
 }
 
 impl Shard {
     /// A shard in which nothing has been written.
     pub fn new() -> Self {
-        Self { gate: Gate::new(), bump: Bump::new(), slab: Slab::new(), figures: Figures::new() }
+        Self { gate: Gate::new(), bump: Bump::new(), slab: Slab::new(), figures: Figures::new(), finger: Finger::new() }
     }
 
     /// Back to nothing written, nothing sealed.
@@ -33,14 +34,8 @@ impl Shard {
     pub(crate) fn clear(&self) {
         self.gate.0.store(0, order::PLAIN);
         self.slab.clear();
-        for counter in self.figures.counters() {
-            counter.store(0, order::PLAIN);
-        }
-        self.figures.min_seq.store(u64::MAX, order::PLAIN);
-        self.figures.max_seq.store(0, order::PLAIN);
-        self.figures.is_unsure.store(false, order::PLAIN);
-        self.figures.reclaim_bytes();
-        self.figures.reclaim_entries();
+        self.finger.lift();
+        self.figures.clear();
     }
 }
 
@@ -76,12 +71,66 @@ impl Bump {
     }
 }
 
+/// Where the shard's last new node went: the node, and the blocks of the two lowest lanes it was filed under (raw handles; 0 is
+/// unknown). The next one often goes right behind it. Advisory: whoever uses it checks by key, and two writers of one shard may
+/// leave the node of one and the blocks of the other. (Finger search: Brown and Tarjan, "Design and Analysis of a Data
+/// Structure for Representing Sorted Lists", 1980; for skip lists: Pugh, "A Skip List Cookbook", 1990.)
+pub(crate) struct Finger {
+    node: AtomicU32,
+    blocks: [AtomicU32; 2],
+    /// Whether the last node went right behind the one before it. If not, the finger is not worth a comparison.
+    is_run: AtomicBool,
+}
+
+impl Finger {
+    fn new() -> Self {
+        Self { node: AtomicU32::new(0), blocks: [AtomicU32::new(0), AtomicU32::new(0)], is_run: AtomicBool::new(false) }
+    }
+
+    /// The node and blocks, if they are worth a look.
+    #[inline]
+    pub(crate) fn of_run(&self) -> Option<(u32, [u32; 2])> {
+        let [low, high] = &self.blocks;
+        let is_run = self.is_run.load(order::PLAIN);
+        is_run.then(|| (self.node.load(order::FOLLOW), [low.load(order::FOLLOW), high.load(order::FOLLOW)]))
+    }
+
+    /// Notes that `node` was linked behind `pred`, and filed under `blocks`.
+    #[inline]
+    pub(crate) fn point(&self, pred: u32, node: u32, blocks: [u32; 2]) {
+        let is_run = self.node.load(order::PLAIN) == pred;
+        if self.is_run.load(order::PLAIN) != is_run {
+            self.is_run.store(is_run, order::PLAIN);
+        }
+        self.node.store(node, order::FILE);
+        for (place, block) in self.blocks.iter().zip(blocks) {
+            place.store(block, order::FILE);
+        }
+    }
+
+    fn lift(&self) {
+        self.is_run.store(false, order::PLAIN);
+        self.node.store(0, order::PLAIN);
+        self.blocks.iter().for_each(|block| block.store(0, order::PLAIN));
+    }
+}
+
 /// Counts the writers inside, and can be closed. One word, so that "count myself in" and "is it closed" are one
 /// read-modify-write: either the freeze comes first and the writer turns back, or the writer comes first and the
 /// freeze waits for it.
 pub(crate) struct Gate(AtomicU32);
 
 const SEALED: u32 = 1 << 31;
+
+/// What a writer is inside a gate.
+///
+/// There is one sole writer at a time: the one that found nobody inside. It may be joined by others, which know that they are
+/// not it; the next sole writer comes in when all have left, and sees what the one before has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    Sole,
+    Joint,
+}
 
 impl Gate {
     pub(crate) fn new() -> Self {
@@ -90,12 +139,15 @@ impl Gate {
 
     /// Counts the caller in, unless the gate is closed.
     #[inline]
-    pub(crate) fn enter(&self) -> bool {
-        let open = self.0.fetch_add(1, order::GATE_ENTER) & SEALED == 0;
-        if !open {
-            self.leave();
+    pub(crate) fn enter(&self) -> Option<Pass> {
+        match self.0.fetch_add(1, order::GATE_ENTER) {
+            0 => Some(Pass::Sole),
+            inside if inside & SEALED == 0 => Some(Pass::Joint),
+            _ => {
+                self.leave();
+                None
+            }
         }
-        open
     }
 
     #[inline]
@@ -128,6 +180,21 @@ impl fmt::Debug for Gate {
 /// deleted through another); only the sums over all shards mean something.
 #[derive(Debug)]
 pub(crate) struct Figures {
+    /// By sole writers, which load and store; see [`Pass`].
+    sole: Counts,
+    /// By all others, which need a read-modify-write for each.
+    joint: Counts,
+    /// Refused attempts to write a value.
+    failures: AtomicUsize,
+    /// Whether a clock has panicked, so that a version has a number that was not noted.
+    is_unsure: AtomicBool,
+    /// What may still be written here before the thresholds are looked at again, in bytes and entries.
+    byte_credit: AtomicUsize,
+    entry_credit: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Counts {
     live: AtomicUsize,
     tombstones: AtomicUsize,
     versions: AtomicUsize,
@@ -135,15 +202,112 @@ pub(crate) struct Figures {
     burials: AtomicUsize,
     key_bytes: AtomicUsize,
     value_bytes: AtomicUsize,
-    /// Refused attempts to write a value.
-    failures: AtomicUsize,
     min_seq: AtomicU64,
     max_seq: AtomicU64,
-    /// Whether a clock has panicked, so that a version has a number that was not noted.
-    is_unsure: AtomicBool,
-    /// What may still be written here before the thresholds are looked at again, in bytes and entries.
-    byte_credit: AtomicUsize,
-    entry_credit: AtomicUsize,
+}
+
+impl Counts {
+    fn new() -> Self {
+        Self {
+            live: AtomicUsize::new(0),
+            tombstones: AtomicUsize::new(0),
+            versions: AtomicUsize::new(0),
+            burials: AtomicUsize::new(0),
+            key_bytes: AtomicUsize::new(0),
+            value_bytes: AtomicUsize::new(0),
+            min_seq: AtomicU64::new(u64::MAX),
+            max_seq: AtomicU64::new(0),
+        }
+    }
+
+    #[inline]
+    fn counters(&self) -> [&AtomicUsize; 6] {
+        [&self.live, &self.tombstones, &self.versions, &self.burials, &self.key_bytes, &self.value_bytes]
+    }
+
+    fn clear(&self) {
+        for counter in self.counters() {
+            counter.store(0, order::PLAIN);
+        }
+        self.min_seq.store(u64::MAX, order::PLAIN);
+        self.max_seq.store(0, order::PLAIN);
+    }
+
+    fn totals(&self) -> Totals {
+        let [live, tombstones, versions, burials, key_bytes, value_bytes] =
+            self.counters().map(|counter| counter.load(order::PLAIN));
+        Totals { live, tombstones, versions, burials, key_bytes, value_bytes, failures: 0 }
+    }
+}
+
+/// A writer that has passed the gate of its shard.
+#[derive(Clone, Copy)]
+pub(crate) struct Writer<'a> {
+    pub(crate) shard: &'a Shard,
+    /// The shard's number.
+    pub(crate) number: usize,
+    pass: Pass,
+}
+
+impl<'a> Writer<'a> {
+    /// The caller as a writer of this shard, unless its gate is closed. To leave again by the gate.
+    #[inline]
+    pub(crate) fn enter(shard: &'a Shard, number: usize) -> Option<Self> {
+        let pass = shard.gate.enter()?;
+        Some(Self { shard, number, pass })
+    }
+
+    /// Adds a write's differences; those that are zero cost a compare.
+    #[inline]
+    pub(crate) fn add(&self, totals: Totals) {
+        let counts = match self.pass {
+            Pass::Sole => &self.shard.figures.sole,
+            Pass::Joint => &self.shard.figures.joint,
+        };
+        for (counter, difference) in counts.counters().into_iter().zip(totals.in_order()) {
+            if difference == 0 {
+                continue;
+            }
+            match self.pass {
+                // Nobody else stores here (see `Pass`), and the writer before left the gate before we entered it.
+                Pass::Sole => counter.store(counter.load(order::PLAIN).wrapping_add(difference), order::PLAIN),
+                Pass::Joint => {
+                    counter.fetch_add(difference, order::PLAIN);
+                }
+            }
+        }
+    }
+
+    /// Widens the range of sequence numbers.
+    #[inline]
+    pub(crate) fn note_seq(&self, seq: SeqNo) {
+        match self.pass {
+            Pass::Sole => {
+                let counts = &self.shard.figures.sole;
+                if counts.min_seq.load(order::PLAIN) > seq.0 {
+                    counts.min_seq.store(seq.0, order::PLAIN);
+                }
+                if counts.max_seq.load(order::PLAIN) < seq.0 {
+                    counts.max_seq.store(seq.0, order::PLAIN);
+                }
+            }
+            Pass::Joint => {
+                let counts = &self.shard.figures.joint;
+                if counts.min_seq.load(order::PLAIN) > seq.0 {
+                    counts.min_seq.fetch_min(seq.0, order::PLAIN);
+                }
+                if counts.max_seq.load(order::PLAIN) < seq.0 {
+                    counts.max_seq.fetch_max(seq.0, order::PLAIN);
+                }
+            }
+        }
+    }
+
+    /// To be held while a clock is asked for the number of something that is linked already.
+    #[inline]
+    pub(crate) fn asking(&self) -> Asking<'a> {
+        Asking(&self.shard.figures)
+    }
 }
 
 /// What one write adds to the figures. Differences wrap: they are sums modulo the word size.
@@ -161,58 +325,28 @@ pub(crate) struct Totals {
 impl Figures {
     fn new() -> Self {
         Self {
-            live: AtomicUsize::new(0),
-            tombstones: AtomicUsize::new(0),
-            versions: AtomicUsize::new(0),
-            burials: AtomicUsize::new(0),
-            key_bytes: AtomicUsize::new(0),
-            value_bytes: AtomicUsize::new(0),
+            sole: Counts::new(),
+            joint: Counts::new(),
             failures: AtomicUsize::new(0),
-            min_seq: AtomicU64::new(u64::MAX),
-            max_seq: AtomicU64::new(0),
             is_unsure: AtomicBool::new(false),
             byte_credit: AtomicUsize::new(0),
             entry_credit: AtomicUsize::new(0),
         }
     }
 
-    fn counters(&self) -> [&AtomicUsize; 7] {
-        [
-            &self.live,
-            &self.tombstones,
-            &self.versions,
-            &self.burials,
-            &self.key_bytes,
-            &self.value_bytes,
-            &self.failures,
-        ]
+    /// For a caller that has the whole table exclusively.
+    fn clear(&self) {
+        self.sole.clear();
+        self.joint.clear();
+        self.failures.store(0, order::PLAIN);
+        self.is_unsure.store(false, order::PLAIN);
+        self.reclaim_bytes();
+        self.reclaim_entries();
     }
 
-    /// Adds a write's differences; those that are zero cost a compare.
-    #[inline]
-    pub(crate) fn add(&self, totals: Totals) {
-        for (counter, difference) in self.counters().into_iter().zip(totals.in_order()) {
-            if difference != 0 {
-                counter.fetch_add(difference, order::PLAIN);
-            }
-        }
-    }
-
-    /// Widens the range of sequence numbers; a read-modify-write only when it grows.
-    #[inline]
-    pub(crate) fn note_seq(&self, seq: SeqNo) {
-        if self.min_seq.load(order::PLAIN) > seq.0 {
-            self.min_seq.fetch_min(seq.0, order::PLAIN);
-        }
-        if self.max_seq.load(order::PLAIN) < seq.0 {
-            self.max_seq.fetch_max(seq.0, order::PLAIN);
-        }
-    }
-
-    /// To be held while a clock is asked for the number of something that is linked already.
-    #[inline]
-    pub(crate) fn asking(&self) -> Asking<'_> {
-        Asking(self)
+    /// Counts refused attempts to write a value, inside the gate or not.
+    pub(crate) fn add_failures(&self, failures: usize) {
+        self.failures.fetch_add(failures, order::PLAIN);
     }
 
     /// Whether the range of sequence numbers has to be found by a walk.
@@ -222,13 +356,14 @@ impl Figures {
 
     /// The range of sequence numbers written here; empty (`min > max`) if there are none.
     pub(crate) fn seq_range(&self) -> (u64, u64) {
-        (self.min_seq.load(order::PLAIN), self.max_seq.load(order::PLAIN))
+        let least = |counts: &Counts| counts.min_seq.load(order::PLAIN);
+        let greatest = |counts: &Counts| counts.max_seq.load(order::PLAIN);
+        (least(&self.sole).min(least(&self.joint)), greatest(&self.sole).max(greatest(&self.joint)))
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        let [live, tombstones, versions, burials, key_bytes, value_bytes, failures] =
-            self.counters().map(|counter| counter.load(order::PLAIN));
-        Totals { live, tombstones, versions, burials, key_bytes, value_bytes, failures }
+        let refused = Totals { failures: self.failures.load(order::PLAIN), ..Totals::default() };
+        self.sole.totals().plus(self.joint.totals()).plus(refused)
     }
 
     /// Takes from the credit of bytes; `false` when it does not cover them.
@@ -290,8 +425,8 @@ fn spend(credit: &AtomicUsize, cost: usize) -> bool {
 
 impl Totals {
     #[inline]
-    fn in_order(self) -> [usize; 7] {
-        [self.live, self.tombstones, self.versions, self.burials, self.key_bytes, self.value_bytes, self.failures]
+    fn in_order(self) -> [usize; 6] {
+        [self.live, self.tombstones, self.versions, self.burials, self.key_bytes, self.value_bytes]
     }
 
     /// With what is below zero brought to zero.
@@ -331,9 +466,14 @@ mod tests {
     #[test]
     fn a_closed_gate_lets_nobody_in_and_empties() {
         let gate = Gate::new();
-        assert!(gate.enter());
+        assert_eq!(gate.enter(), Some(Pass::Sole));
+        assert_eq!(gate.enter(), Some(Pass::Joint));
+        gate.leave();
+        // One is inside still, whichever it is.
+        assert_eq!(gate.enter(), Some(Pass::Joint));
         gate.seal();
-        assert!(!gate.enter());
+        assert_eq!(gate.enter(), None);
+        gate.leave();
         assert!(!gate.is_empty());
         gate.leave();
         assert!(gate.is_empty() && gate.is_sealed());

@@ -19,7 +19,7 @@
 
 use core::fmt;
 
-use crate::arena::{Arena, Figures, Handle, UNIT};
+use crate::arena::{Arena, Handle, UNIT, Writer};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::InsertError;
@@ -173,35 +173,34 @@ where
         }
     }
 
-    /// Applies all writes or none. `count` is their number; `figures` are told what each has changed, and their number.
+    /// Applies all writes or none. `count` is their number; the figures are told what each has changed, and their number.
     pub(crate) fn apply<'b>(
         &self,
-        shard: usize,
+        writer: Writer<'_>,
         writes: impl Iterator<Item = BatchWrite<'b, K>> + Clone,
         count: usize,
-        figures: &Figures,
     ) -> Result<SeqNo, InsertError>
     where
         K: 'b,
     {
         let guard = self.batches.take();
-        let ledger = self.reserve(shard, writes.clone(), count)?;
+        let ledger = self.reserve(writer, writes.clone(), count)?;
         let commit = self.commit(ledger.record);
         let give_up = GiveUp(commit);
         for (index, write) in writes.enumerate().take(count) {
-            self.link_one(shard, &ledger, index, &write)?;
+            self.link_one(writer, &ledger, index, &write)?;
         }
         commit.word.store(PENDING, order::COMMIT);
         drop(give_up);
         // Counted before the clock is asked, which may panic.
         for index in 0..count {
-            figures.add(self.count_one(&ledger, index).totals());
+            writer.add(self.count_one(&ledger, index).totals());
         }
-        let asking = figures.asking();
+        let asking = writer.asking();
         sync::link_then_clock(S::ORDERED);
         let seq = self.stamp_commit(commit);
         asking.answered();
-        figures.note_seq(seq);
+        writer.note_seq(seq);
         for index in 0..count {
             self.copy_number(&ledger, index, seq);
         }
@@ -212,7 +211,7 @@ where
     /// Takes all the memory that the batch needs.
     fn reserve<'b>(
         &self,
-        shard: usize,
+        writer: Writer<'_>,
         writes: impl Iterator<Item = BatchWrite<'b, K>>,
         count: usize,
     ) -> Result<Ledger, InsertError>
@@ -220,8 +219,8 @@ where
         K: 'b,
     {
         let bytes = count.checked_mul(size_of::<Slot>()).ok_or(InsertError::OutOfMemory)?;
-        let record = Reserved::take(self, shard, size_of::<Commit>(), align_of::<Commit>().max(UNIT))?;
-        let slots = Reserved::take(self, shard, bytes.max(UNIT), UNIT)?;
+        let record = Reserved::take(self, writer.number, size_of::<Commit>(), align_of::<Commit>().max(UNIT))?;
+        let slots = Reserved::take(self, writer.number, bytes.max(UNIT), UNIT)?;
         let ledger_slots = slots.handle();
         for index in 0..count {
             self.set_slot(ledger_slots, index, Slot { handle: 0, node: 0 });
@@ -230,14 +229,14 @@ where
         let mut taken = 0;
         let mut failed = false;
         for write in writes.take(count) {
-            let size = match self.find(write.key, &mut ()) {
+            let size = match self.find_place(write.key, writer, &mut Trail::new()) {
                 Found::Node(_) => version_size(write.value.len()),
                 // Large enough for a version, too, if somebody brings the key first.
                 Found::Gap(_) => {
                     node_size(write.key.as_bytes().len(), write.value.len()).max(version_size(write.value.len()))
                 }
             };
-            let Ok(memory) = Reserved::take(self, shard, size, VERSION_ALIGN) else {
+            let Ok(memory) = Reserved::take(self, writer.number, size, VERSION_ALIGN) else {
                 failed = true;
                 break;
             };
@@ -249,7 +248,7 @@ where
             for index in (0..taken).rev() {
                 let slot = self.slot(ledger_slots, index);
                 // SAFETY: taken above with this size, and seen by nobody.
-                unsafe { self.arena.release(shard, Handle(slot.handle), slot.node as usize) };
+                unsafe { self.arena.release(writer.number, Handle(slot.handle), slot.node as usize) };
             }
             return Err(InsertError::OutOfMemory);
         }
@@ -286,7 +285,7 @@ where
     /// memory was reserved and is not found now needs more, and only then can this fail.
     fn link_one(
         &self,
-        shard: usize,
+        writer: Writer<'_>,
         ledger: &Ledger,
         index: usize,
         write: &BatchWrite<'_, K>,
@@ -296,15 +295,15 @@ where
         let (mut memory, mut size) = (Handle(handle), size as usize);
         let key = write.key.as_bytes();
         let version = (write.kind, Origin::Clock, SeqWord::batch(ledger.record.handle()));
-        let mut trail = Trail::new();
         loop {
-            let found = self.find(write.key, &mut trail);
+            let mut trail = Trail::new();
+            let found = self.find_place(write.key, writer, &mut trail);
             let wanted = match found {
                 Found::Node(_) => version_size(write.value.len()),
                 Found::Gap(_) => node_size(key.len(), write.value.len()),
             };
             if wanted > size {
-                let more = Reserved::take(self, shard, wanted, VERSION_ALIGN)?;
+                let more = Reserved::take(self, writer.number, wanted, VERSION_ALIGN)?;
                 (memory, size) = (more.handle(), wanted);
                 more.keep();
             }
@@ -327,7 +326,7 @@ where
                     let new = unsafe { Ref::from_raw(memory.0) }.ok_or(InsertError::OutOfMemory)?;
                     if self.next_link(gap.pred).publish(gap.succ, new) {
                         self.set_slot(ledger.slots, index, Slot { handle: 0, node: memory.0 });
-                        self.file_node(shard, new, Some((gap.pred, gap.succ)), &trail);
+                        self.file_in_lanes(writer, new, &gap, &mut trail);
                         return Ok(());
                     }
                 }

@@ -84,6 +84,12 @@ impl<const H: usize> Trail<H> {
     pub(super) fn new() -> Self {
         Self { blocks: [0; H], strayed: None }
     }
+
+    /// The block of a lane, raw; 0 if no descent has come by.
+    #[inline]
+    pub(super) fn block(&self, lane: usize) -> u32 {
+        self.blocks.get(lane).copied().unwrap_or(0)
+    }
 }
 
 /// What a descent tells on its way.
@@ -291,13 +297,14 @@ where
         }
     }
 
-    /// Files a node in the lowest lane.
-    pub(super) fn file_node(&self, shard: usize, node: Ref<Node>, neighbours: Neighbours, trail: &Trail<H>) {
+    /// Files a node in the lowest lane. `trail` then leads to where it is; to nowhere if it could not be filed.
+    pub(super) fn file_node(&self, shard: usize, node: Ref<Node>, neighbours: Neighbours, trail: &mut Trail<H>) {
         if H == 1 || self.refuses_lanes() || !self.has_lane(shard, 0) {
             return;
         }
+        let strayed = trail.strayed;
         self.file(Self::low_block, shard, 0, (node, node.handle().0), neighbours, trail);
-        if let Some((lane, block)) = trail.strayed {
+        if let Some((lane, block)) = strayed {
             // The lane above lacks this block: it could have been reached from there.
             if let (true, Some(first)) = (lane + 1 < self.lanes.height(), self.block_header(block).first()) {
                 self.file(Self::high_block, shard, lane + 1, (first, block), None, trail);
@@ -336,7 +343,8 @@ where
         Some(handle.0)
     }
 
-    /// Files an entry (the node of its key, its handle) in a lane.
+    /// Files an entry (the node of its key, its handle) in a lane. `trail` then leads to where it is; to nowhere if it could not
+    /// be filed.
     pub(super) fn file<'a, D: Digest + 'a, const N: usize>(
         &'a self,
         block_at: impl Fn(&'a Self, u32) -> &'a Block<D, N>,
@@ -344,13 +352,14 @@ where
         lane: usize,
         (node, entry): (Ref<Node>, u32),
         neighbours: Neighbours,
-        trail: &Trail<H>,
+        trail: &mut Trail<H>,
     ) {
         let key = self.key(node);
-        let mut at = match trail.blocks.get(lane) {
-            None | Some(0) => self.lanes.top(lane),
-            Some(block) => *block,
+        let mut at = match trail.block(lane) {
+            0 => self.lanes.top(lane),
+            block => block,
         };
+        trail.passed(lane, 0);
         for _ in 0..HOPS {
             let block = block_at(self, at);
             let Some(taken) = (0..TAKES).find_map(|_| {
@@ -366,7 +375,8 @@ where
                 Filing::Right => at = block.header().next(),
                 Filing::Nowhere => return,
                 Filing::Behind(index) => {
-                    return self.put(shard, lane, (block, taken), index, (key, node, entry), trail);
+                    let right = self.put(shard, lane, (block, taken), index, (key, node, entry), trail);
+                    return trail.passed(lane, right.unwrap_or(at));
                 }
             }
         }

@@ -17,10 +17,13 @@ use super::search::Found;
 use super::{Key, List};
 
 /// Searches under way at once: enough to cover a miss with work, few enough for the processor's own queue of misses.
-const RING: usize = 16;
+pub(crate) const RING: usize = 16;
 
 /// Below this many keys a ring costs more than it gains.
 const FEW: usize = 2;
+
+/// Lanes of a table that is too large for the cache: some ten thousand entries.
+const LARGE: usize = 4;
 
 /// What a search does when it is its turn.
 #[derive(Clone, Copy)]
@@ -103,6 +106,16 @@ where
                     }
                 };
             }
+        }
+    }
+
+    /// Brings what inserts of these keys will touch into the cache, if the table is so large that it is not there anyway.
+    pub(crate) fn fetch<'k>(&self, count: usize, key: impl Fn(usize) -> &'k K)
+    where
+        K: 'k,
+    {
+        if self.lanes.height() >= LARGE {
+            self.get_many(count, key, View::MAX, |_, _| {});
         }
     }
 

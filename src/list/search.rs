@@ -2,11 +2,11 @@
 
 use core::cmp::Ordering;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Writer};
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::lane::{Goal, Landing, Recorder, Target};
+use super::lane::{Goal, Landing, Recorder, Target, Trail};
 use super::node::{Node, Ref};
 use super::{Key, List, prefetch};
 
@@ -45,6 +45,30 @@ where
     #[inline]
     pub(super) fn find(&self, key: &K, recorder: &mut impl Recorder) -> Found {
         self.search(key, Goal::At, recorder)
+    }
+
+    /// The same for a writer, which looks first whether the key belongs right behind the one before.
+    #[inline]
+    pub(super) fn find_place(&self, key: &K, writer: Writer<'_>, trail: &mut Trail<H>) -> Found {
+        let finger = writer.shard.finger.of_run().filter(|(_, blocks)| blocks[0] != 0 || self.lanes.height() == 0);
+        if let Some((last, blocks)) = finger {
+            // SAFETY: fingers point at nodes that were linked, and the load acquires.
+            let last = unsafe { Ref::from_raw(last) };
+            if let Some(gap) = last.and_then(|last| self.gap_behind(last, key)) {
+                blocks.into_iter().enumerate().for_each(|(lane, block)| trail.passed(lane, block));
+                return Found::Gap(gap);
+            }
+        }
+        self.find(key, trail)
+    }
+
+    /// The gap right behind a node, if that is where a key belongs.
+    #[inline]
+    fn gap_behind(&self, pred: Ref<Node>, key: &K) -> Option<Gap> {
+        let succ = self.next_link(Some(pred)).follow();
+        let is_behind = self.compare(pred, key) == Ordering::Less;
+        let is_it = is_behind && succ.is_none_or(|succ| self.compare(succ, key) == Ordering::Greater);
+        is_it.then_some(Gap { pred: Some(pred), succ, steps: 0 })
     }
 
     /// The gap before the first node whose key is not less.

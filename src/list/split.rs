@@ -15,7 +15,7 @@ use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
 use super::block::{Block, Digest, MAX_SKIP, Shape, Taken};
-use super::lane::Trail;
+use super::lane::{Goal, Landing, Target, Trail};
 use super::node::{Node, Ref};
 use super::{Key, List};
 
@@ -26,7 +26,8 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// Puts an entry behind another into a taken block, splitting it if it is full.
+    /// Puts an entry behind another into a taken block, splitting it if it is full; says which new block
+    /// has it then.
     pub(super) fn put<D: Digest, const N: usize>(
         &self,
         shard: usize,
@@ -34,25 +35,32 @@ where
         (block, taken): (&Block<D, N>, Taken<'_>),
         index: usize,
         (key, node, entry): (&K, Ref<Node>, u32),
-        trail: &Trail<H>,
-    ) {
+        trail: &mut Trail<H>,
+    ) -> Option<u32> {
         let Shape { count, skip } = block.header().shape();
         if count < N {
             let hint = D::of(&self.comparator, key, skip);
             block.put_behind(index, hint, entry);
-            return;
+            return None;
         }
-        let split = if index == count && block.header().fence_node().is_none() {
+        let is_largest = index == count && block.header().fence_node().is_none();
+        let split = if is_largest {
             // The largest key yet: it begins a block of its own, and this one stays full.
             self.split_at_end(shard, lane, block, (key, node, entry)).map(|right| (right, node))
         } else {
             self.split_in_two(shard, lane, block, index, (key, entry))
         };
         drop(taken);
-        let Some((right, first)) = split else { return };
+        let (right, first) = split?;
         if lane + 2 < H && self.has_lane(shard, lane + 1) {
+            if trail.block(lane + 1) == 0 {
+                // The writer came by its finger, which does not lead so far up.
+                let target = Target { list: self, key: self.key(first), goal: Goal::Before, trusts_hints: true };
+                let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, trail);
+            }
             self.file(Self::high_block, shard, lane + 1, (first, right), None, trail);
         }
+        (is_largest || index >= count.div_ceil(2)).then_some(right)
     }
 
     /// Begins a new block with the largest key. The full one becomes its left neighbour, closed and hinted anew.
@@ -92,9 +100,6 @@ where
         let first_key = self.key(first);
         let fence_node = block.header().fence_node();
         let fence_key = fence_node.map(|node| self.key(node));
-        if lane == 0 {
-            (0..=count).filter_map(|index| self.first_of(lane, block, index)).for_each(|node| self.prefetch_node(node));
-        }
         let left = self.plan::<D, N>(block.header().first(), Some(first_key), skip, middle - 1, |index| {
             (block.hint(index), self.first_of(lane, block, index))
         });
@@ -151,6 +156,7 @@ where
         let mut hints = [D::MAX; N];
         let changes = shared > skip;
         if changes {
+            (1..=count).filter_map(|index| entry(index).1).for_each(|node| self.prefetch_node(node));
             for (behind, hint) in hints.iter_mut().take(count).enumerate() {
                 let (old, node) = entry(behind + 1);
                 *hint = node.map_or(old, |node| D::of(&self.comparator, self.key(node), shared));

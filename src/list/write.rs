@@ -1,6 +1,6 @@
 //! Single writes: what each rule asks of the versions there are, and the one compare-and-swap that decides.
 
-use crate::arena::{Arena, Figures, Handle, Totals, UNIT};
+use crate::arena::{Arena, Handle, Totals, UNIT, Writer};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::{InsertError, OutOfMemory};
@@ -9,7 +9,7 @@ use crate::sync;
 use super::batch::State;
 use super::lane::{Goal, Trail};
 use super::node::{
-    Kind, MAX_KEY_LEN, MAX_VALUE_LEN, Node, Origin, Ref, VERSION_ALIGN, VersionRef, node_size, place_version,
+    Kind, MAX_KEY_LEN, MAX_VALUE_LEN, Node, Origin, Ref, VERSION_ALIGN, VersionRef, node_size, place_version, raw,
     version_size, write_node, write_version,
 };
 use super::search::{Found, Gap};
@@ -135,26 +135,21 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// Writes one version. `figures` are told what it has changed as soon as it is linked, and its number as soon as that is
+    /// Writes one version. The figures are told what it has changed as soon as it is linked, and its number as soon as that is
     /// known: whatever panics after that, they are right.
     #[inline]
-    pub(crate) fn write<'a>(
-        &'a self,
-        shard: usize,
-        write: &Write<'_, K>,
-        figures: &Figures,
-    ) -> Result<Written<'a>, Refusal<'a>> {
+    pub(crate) fn write<'a>(&'a self, writer: Writer<'_>, write: &Write<'_, K>) -> Result<Written<'a>, Refusal<'a>> {
         // Asked once: what is measured is what is copied, whatever a key says the next time.
         let key = write.key.as_bytes();
         check_lengths(key.len(), write.value.len(), write.rule)?;
         let mut trail = Trail::<H>::new();
-        let mut found = self.find(write.key, &mut trail);
+        let mut found = self.find_place(write.key, writer, &mut trail);
         let mut memory: Option<Reserved<'a, A>> = None;
         loop {
             let gap = match found {
                 Found::Node(node) => {
                     drop(memory);
-                    return self.add_version(shard, node, write, figures);
+                    return self.add_version(writer, node, write);
                 }
                 Found::Gap(gap) => gap,
             };
@@ -163,7 +158,7 @@ where
             }
             let reserved = match memory.take() {
                 Some(reserved) => reserved,
-                None => Reserved::take(self, shard, node_size(key.len(), write.value.len()), UNIT)?,
+                None => Reserved::take(self, writer.number, node_size(key.len(), write.value.len()), UNIT)?,
             };
             let Some(node) = self.link_node(&reserved, &gap, key, write) else {
                 memory = Some(reserved);
@@ -174,9 +169,9 @@ where
             let version = self.node(node).first_version();
             let effect =
                 Effect { before: None, after: seen_state(version), key_len: key.len(), value_len: write.value.len() };
-            figures.add(effect.totals());
-            let seq = self.number(version, write.rule, (None, Above::Nothing), figures);
-            self.file_in_lanes(shard, node, &gap, &trail);
+            writer.add(effect.totals());
+            let seq = self.number(version, write.rule, (None, Above::Nothing), writer);
+            self.file_in_lanes(writer, node, &gap, &mut trail);
             return Ok(Written { seq, value: version.value() });
         }
     }
@@ -197,10 +192,9 @@ where
     /// Adds a version to a node that is there.
     fn add_version<'a>(
         &'a self,
-        shard: usize,
+        writer: Writer<'_>,
         node: Ref<Node>,
         write: &Write<'_, K>,
-        figures: &Figures,
     ) -> Result<Written<'a>, Refusal<'a>> {
         let node = self.node(node);
         let mut memory: Option<Reserved<'a, A>> = None;
@@ -209,7 +203,7 @@ where
             let reserved = match memory.take() {
                 Some(reserved) => reserved,
                 None => {
-                    let reserved = Reserved::take(self, shard, version_size(write.value.len()), VERSION_ALIGN)?;
+                    let reserved = Reserved::take(self, writer.number, version_size(write.value.len()), VERSION_ALIGN)?;
                     // SAFETY: the memory is ours.
                     let at = unsafe { self.at(reserved.handle()) };
                     let (origin, word) = first_word(write.rule);
@@ -240,8 +234,8 @@ where
                 key_len: node.key().len(),
                 value_len: write.value.len(),
             };
-            figures.add(effect.totals());
-            let seq = self.number(version, write.rule, (below, stand.above), figures);
+            writer.add(effect.totals());
+            let seq = self.number(version, write.rule, (below, stand.above), writer);
             return Ok(Written { seq, value: version.value() });
         }
     }
@@ -305,35 +299,36 @@ where
 
     /// The number of a version that has just been linked: its own, or one from the clock.
     #[inline]
-    fn number(&self, version: VersionRef<'_>, rule: Rule, around: (Below, Above), figures: &Figures) -> SeqNo {
+    fn number(&self, version: VersionRef<'_>, rule: Rule, around: (Below, Above), writer: Writer<'_>) -> SeqNo {
         let seq = match rule {
             Rule::At(seq) | Rule::AtOrReplace(seq) => {
-                figures.note_seq(seq);
+                writer.note_seq(seq);
                 self.clock.observe(seq);
                 return seq;
             }
             _ => {
-                let asking = figures.asking();
+                let asking = writer.asking();
                 sync::link_then_clock(S::ORDERED);
                 let seq = self.stamp_version(version, around.0, around.1);
                 asking.answered();
                 seq
             }
         };
-        figures.note_seq(seq);
+        writer.note_seq(seq);
         seq
     }
 
-    /// Files a new node where the lanes want one.
+    /// Files a new node where the lanes want one, and points the writer's finger at it.
     #[inline]
-    fn file_in_lanes(&self, shard: usize, node: Ref<Node>, gap: &Gap, trail: &Trail<H>) {
+    pub(super) fn file_in_lanes(&self, writer: Writer<'_>, node: Ref<Node>, gap: &Gap, trail: &mut Trail<H>) {
         if self.wants_lane(node, gap.steps) {
-            self.file_node(shard, node, Some((gap.pred, gap.succ)), trail);
+            self.file_node(writer.number, node, Some((gap.pred, gap.succ)), trail);
         }
+        writer.shard.finger.point(raw(gap.pred), node.handle().0, [trail.block(0), trail.block(1)]);
         // A long walk: work was dropped here. The node before the new one is a good place to land, too.
         if gap.steps >= LONG_WALK {
             if let Some(pred) = gap.pred {
-                self.file_node(shard, pred, None, trail);
+                self.file_node(writer.number, pred, None, trail);
             }
         }
     }

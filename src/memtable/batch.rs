@@ -8,7 +8,7 @@ use crate::arena::Arena;
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::InsertError;
-use crate::list::{BatchWrite, Key, Kind};
+use crate::list::{BatchWrite, Key, Kind, RING};
 
 /// Bytes that a batch needs beyond its writes.
 const RECORD: usize = 32;
@@ -97,10 +97,27 @@ where
             return Ok(self.table.list.clock().stamp());
         }
         let cost = (bytes.saturating_add(RECORD), count);
-        let tokens = self.table.admit(admission.shard, cost, Admit::WithinThresholds)?;
+        let tokens = self.table.admit(admission.0.shard, cost, Admit::WithinThresholds)?;
+        self.fetch_all(writes.clone().map(|(key, ..)| key));
         let writes = writes.map(|(key, value, kind)| BatchWrite { key, value, kind });
-        let seq = self.table.list.apply(admission.number, writes, count, &admission.shard.figures)?;
+        let seq = self.table.list.apply(admission.0, writes, count)?;
         tokens.spent();
         Ok(seq)
+    }
+
+    /// Has the processor fetch what writes of these keys will touch, some at a time.
+    fn fetch_all<'b>(&self, mut keys: impl Iterator<Item = &'b K>)
+    where
+        K: 'b,
+    {
+        while let Some(first) = keys.next() {
+            let mut some = [first; RING];
+            let mut count = 1;
+            for (place, key) in some.iter_mut().skip(1).zip(&mut keys) {
+                *place = key;
+                count += 1;
+            }
+            self.fetch(count, |index| some[index]);
+        }
     }
 }

@@ -31,11 +31,11 @@ pub use write_batch::WriteBatch;
 use core::fmt;
 use core::ops::Deref;
 
-use crate::arena::{Arena, Shard, Totals};
+use crate::arena::{Arena, Shard, Writer};
 use crate::clock::{EpochClock, SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
 use crate::error::{BatchError, InsertError, SealError};
-use crate::list::{Frozen, Key, Kind, List, MAX_KEY_LEN, MAX_VALUE_LEN, Refusal, Rule, Write, Written};
+use crate::list::{Frozen, Key, Kind, List, MAX_KEY_LEN, MAX_VALUE_LEN, RING, Refusal, Rule, Write, Written};
 use crate::sync;
 use threshold::{Admit, Limits};
 
@@ -208,21 +208,23 @@ impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> Memtable<K, C, A, S, MAX_HEIGH
         &self.table.list
     }
 
-    fn assemble(list: List<K, C, A, S, MAX_HEIGHT>, limits: Limits, duplicates: OnDuplicateSeqNo) -> Self {
+    fn assemble(list: List<K, C, A, S, MAX_HEIGHT>, limits: Limits, duplicates: OnDuplicateSeqNo) -> Self
+    where
+        A: Arena,
+    {
+        // An arena that a caller brings may have served another table.
+        list.arena().shards().iter().for_each(Shard::clear);
         Self { table: Table { list, limits, duplicates } }
     }
 }
 
 /// A writer inside the gate: counted, so that a freeze waits for it, and out again on drop, also when it panics.
-struct Admission<'a> {
-    shard: &'a Shard,
-    number: usize,
-}
+struct Admission<'a>(Writer<'a>);
 
 impl Drop for Admission<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.shard.gate.leave();
+        self.0.shard.gate.leave();
     }
 }
 
@@ -410,7 +412,11 @@ where
     /// ```
     pub fn insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, BatchError> {
         let inserted = |(key, value): &&(Q, V)| self.insert(key.as_ref(), value.as_ref());
-        let succeeded = entries.iter().filter(inserted).count();
+        let mut succeeded = 0;
+        for some in entries.chunks(RING) {
+            self.fetch(some.len(), |index| some[index].0.as_ref());
+            succeeded += some.iter().filter(inserted).count();
+        }
         match entries.len() - succeeded {
             0 => Ok(succeeded),
             failed => Err(BatchError::PartialFailure { succeeded, failed }),
@@ -439,11 +445,28 @@ where
     #[inline]
     fn write<'a>(&'a self, write: &Write<'_, K>, admit: Admit) -> Result<Written<'a>, Refusal<'a>> {
         let admission = self.enter()?;
-        let bytes = write.key.as_bytes().len().saturating_add(write.value.len());
-        let tokens = self.table.admit(admission.shard, (bytes, 1), admit)?;
-        let written = self.table.list.write(admission.number, write, &admission.shard.figures)?;
+        // Not asked of the key unless it matters.
+        let bytes = match self.table.limits.max_memory_bytes {
+            0 => 0,
+            _ => write.key.as_bytes().len().saturating_add(write.value.len()),
+        };
+        let tokens = self.table.admit(admission.0.shard, (bytes, 1), admit)?;
+        let written = self.table.list.write(admission.0, write)?;
         tokens.spent();
         Ok(written)
+    }
+
+    /// Has the processor fetch what writes of these keys will touch, all at once instead of one after the other; not for
+    /// ascending loads, which need no search.
+    pub(super) fn fetch<'k>(&self, count: usize, key: impl Fn(usize) -> &'k K)
+    where
+        K: 'k,
+    {
+        let arena = self.table.list.arena();
+        let shard = arena.shards().get(arena.current_shard());
+        if shard.is_none_or(|shard| shard.finger.of_run().is_none()) {
+            self.table.list.fetch(count, key);
+        }
     }
 
     /// Lets the calling thread in as a writer.
@@ -456,7 +479,7 @@ where
             number %= shards.len();
         }
         let shard = &shards[number];
-        if shard.gate.enter() { Ok(Admission { shard, number }) } else { Err(InsertError::Sealed) }
+        Writer::enter(shard, number).map(Admission).ok_or(InsertError::Sealed)
     }
 
     fn count_failure(&self) {
@@ -467,7 +490,7 @@ where
     #[cold]
     fn count_failures(&self, failures: usize) {
         if let Some(shard) = self.table.list.arena().shards().first() {
-            shard.figures.add(Totals { failures, ..Totals::default() });
+            shard.figures.add_failures(failures);
         }
     }
 
