@@ -103,9 +103,10 @@ pub(crate) mod order {
     pub(crate) const CLOCK: Order = ordering!("clock", SeqCst, Relaxed);
 
     /// A writer passes the gate (count up). One word holds count and seal, so the order of its modifications
-    /// decides; acquiring makes a reset or an earlier freeze visible.
+    /// decides. Partner: [`GATE_LEAVE`]: a writer that finds nobody inside sees the figures as the ones before left them.
     pub(crate) const GATE_ENTER: Order = ordering!("gate_enter", Acquire, Relaxed);
-    /// A writer leaves the gate. Partner: [`GATE_LOOK`]: a freeze that sees the count at zero sees the write.
+    /// A writer leaves the gate. Partners: [`GATE_LOOK`]: a freeze that sees the count at zero sees the write; and
+    /// [`GATE_ENTER`].
     pub(crate) const GATE_LEAVE: Order = ordering!("gate_leave", Release, Relaxed);
     /// A freeze closes the gate; it watches it empty with [`GATE_LOOK`].
     pub(crate) const GATE_WAIT: Order = ordering!("gate_wait", AcqRel, Relaxed);

@@ -205,6 +205,47 @@ fn two_inserts_of_the_same_key() {
     });
 }
 
+/// Two writers of one shard: the one that finds nobody inside counts without read-modify-writes, and sees what the one
+/// before it has counted; the other knows that it is not alone.
+#[test]
+fn sole_and_joint_writers() {
+    model([(true, true), (true, false), (false, true)], || {
+        let table = base();
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(1, move || one.insert(b"a", b"1").then(|| one.contains_key(b"b")));
+        let two = spawn(1, move || two.insert(b"b", b"2").then(|| two.contains_key(b"a")));
+        let saw = (join(one).expect("inserted"), join(two).expect("inserted"));
+        assert_eq!((table.len(), table.version_count()), (2, 2));
+        holds(&table, &[(b"a", b"1"), (b"b", b"2")]);
+        saw
+    });
+}
+
+/// Two writers of one shard whose keys both belong right behind its last one, so that neither searches: one links, the other
+/// finds its gap taken. Both keys are there, in order.
+#[test]
+fn one_finger_for_two_writers() {
+    model([[b"c", b"d"], [b"d", b"c"]], || {
+        let table = table::<2>();
+        assert!(table.insert(b"a", b"0") && table.insert(b"b", b"0"));
+        let order: Arc<Mutex<Vec<&[u8; 1]>>> = Arc::default();
+        let insert = |table: &Table<EpochClock, 2>, key: &'static [u8; 1], order: &Mutex<Vec<&[u8; 1]>>| {
+            assert!(table.insert(key, b"1"));
+            order.lock().expect("never poisoned").push(key);
+        };
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let (first, second) = (Arc::clone(&order), Arc::clone(&order));
+        // The shard of the thread that wrote the first two.
+        let one = spawn(0, move || insert(&one, b"c", &first));
+        let two = spawn(0, move || insert(&two, b"d", &second));
+        join(one);
+        join(two);
+        holds(&table, &[(b"a", b"0"), (b"b", b"0"), (b"c", b"1"), (b"d", b"1")]);
+        let order = order.lock().expect("never poisoned");
+        [order[0], order[1]]
+    });
+}
+
 /// A search beside an insert finds all that was there, in order, and the new key or not; once found it stays.
 #[test]
 fn insert_against_search() {
@@ -1013,6 +1054,7 @@ twins! {
     block_unlock: lane_split_against_reader;
     block_read: lane_split_against_reader;
     block_check: lane_split_against_reader;
+    gate_enter: sole_and_joint_writers;
     gate_leave: freeze_against_writer;
     gate_look: freeze_against_writer;
     chunk: chunk_shared;
@@ -1026,6 +1068,5 @@ twins! {
 // | ordering               | reason |
 // | ---------------------- | ------ |
 // | clock                  | its partner is the total order of `SeqCst`, for which the fences of `store_load` stand in under loom |
-// | gate_enter             | a writer derives nothing from the gate's word but the word itself; a reset has the table exclusively |
 // | gate_wait              | every freeze looks at the gate again behind it, with gate_look, before it says anything |
 // | batch_lock, batch_unlock | the lock only excludes, which any read-modify-write does: who puts a version onto another batch's has loaded (follow) the link that the other closed (link) after it was linked, so it sees the record pending at least |
