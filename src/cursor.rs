@@ -29,7 +29,7 @@ impl Place {
 
 /// Stands before an entry. From [`cursor`](crate::Table::cursor) and snapshots; visits tombstones, too.
 ///
-/// A step forward is one link; a step back is one search.
+/// A step forward is one link; so is a step back, which the lanes tell from where, and a search where they do not.
 ///
 /// ```
 /// use memskip::Memtable;
@@ -118,23 +118,25 @@ where
 
     /// Goes before the first entry whose key is not less; `false`, and to the end, if there is none.
     pub fn seek(&mut self, key: &K) -> bool {
-        let found = {
-            let first = self.list.first_from(Bound::Included(key), &mut self.scouts[0]);
-            self.visible_from(first)
-        };
+        self.scouts = [Scout::new(); 2];
+        let first = self.list.first_from(Bound::Included(key), &mut self.scouts[0]);
+        let found = self.visible_from(first);
         self.place = Place::before(found.map(|(at, _)| at));
         found.is_some()
     }
 
     /// Goes before the last entry whose key is not greater; `false`, and before the beginning, if there is none.
     pub fn seek_for_prev(&mut self, key: &K) -> bool {
-        let found = self.visible_back_from(self.list.last_to(Bound::Included(key)));
+        self.scouts = [Scout::new(); 2];
+        let last = self.list.last_to(Bound::Included(key), &mut self.scouts[1]);
+        let found = self.visible_back_from(last);
         self.place = found.map_or(Place::Start, |(at, _)| Place::Before(at));
         found.is_some()
     }
 
     /// Goes before the first entry; `false`, and to the end, if there is none.
     pub fn seek_to_first(&mut self) -> bool {
+        self.scouts = [Scout::new(); 2];
         let found = self.visible_from(self.list.first_position());
         self.place = Place::before(found.map(|(at, _)| at));
         found.is_some()
@@ -142,6 +144,7 @@ where
 
     /// Goes before the last entry; `false`, and to the end, if there is none.
     pub fn seek_to_last(&mut self) -> bool {
+        self.scouts = [Scout::new(); 2];
         let found = self.visible_back_from(self.list.last_position());
         self.place = Place::before(found.map(|(at, _)| at));
         found.is_some()

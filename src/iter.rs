@@ -72,7 +72,7 @@ where
             return None;
         }
         let next = match self.back {
-            None => self.list.last_to(self.bounds.1),
+            None => self.list.last_to(self.bounds.1, &mut self.scouts[1]),
             Some(back) => self.list.previous_position(back, &mut self.scouts[1]),
         };
         let met = next == self.front;

@@ -22,7 +22,7 @@ use core::fmt;
 use crate::arena::{Arena, Handle, UNIT, Writer};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
-use crate::error::InsertError;
+use crate::error::{InsertError, OutOfMemory};
 use crate::sync::{self, AtomicBool, AtomicU64, Witness, order};
 
 use super::lane::Trail;
@@ -114,6 +114,8 @@ pub(crate) struct BatchWrite<'b, K: ?Sized> {
     pub(crate) value: &'b [u8],
     pub(crate) kind: Kind,
 }
+
+const _: () = assert!(align_of::<Commit>() <= VERSION_ALIGN);
 
 /// What the record remembers of one write: first the memory reserved for it, then the node it went to and, if it is not
 /// that node's first version, the version.
@@ -219,8 +221,13 @@ where
         K: 'b,
     {
         let bytes = count.checked_mul(size_of::<Slot>()).ok_or(InsertError::OutOfMemory)?;
-        let record = Reserved::take(self, writer.number, size_of::<Commit>(), align_of::<Commit>().max(UNIT))?;
-        let slots = Reserved::take(self, writer.number, bytes.max(UNIT), UNIT)?;
+        // Without gaps between, so that if one fails all before it can be given back.
+        let take = |size: usize| {
+            let size = size.checked_next_multiple_of(VERSION_ALIGN).ok_or(OutOfMemory)?;
+            Reserved::take(self, writer.number, size, VERSION_ALIGN)
+        };
+        let record = take(size_of::<Commit>())?;
+        let slots = take(bytes.max(UNIT))?;
         let ledger_slots = slots.handle();
         for index in 0..count {
             self.set_slot(ledger_slots, index, Slot { handle: 0, node: 0 });
@@ -236,11 +243,11 @@ where
                     node_size(write.key.as_bytes().len(), write.value.len()).max(version_size(write.value.len()))
                 }
             };
-            let Ok(memory) = Reserved::take(self, writer.number, size, VERSION_ALIGN) else {
+            let Ok(memory) = take(size) else {
                 failed = true;
                 break;
             };
-            self.set_slot(ledger_slots, taken, Slot { handle: memory.handle().0, node: size as u32 });
+            self.set_slot(ledger_slots, taken, Slot { handle: memory.handle().0, node: memory.size() as u32 });
             memory.keep();
             taken += 1;
         }

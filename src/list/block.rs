@@ -237,6 +237,15 @@ pub(super) enum Look {
     Torn,
 }
 
+/// What hints alone say.
+pub(super) enum Peek {
+    Sure(Look),
+    /// The key may be this node's.
+    Tie(Ref<Node>),
+    /// The key may be behind this node, the first of the next block.
+    Fence(Ref<Node>),
+}
+
 /// Compares the key of a node with the one that is looked for.
 pub(super) trait Probe<K: ?Sized> {
     fn digest<D: Digest>(&self, skip: usize) -> D;
@@ -340,26 +349,28 @@ impl<D: Digest, const N: usize> Block<D, N> {
         if self.header.unchanged(version) { Look::Down { entry, next } } else { Look::Torn }
     }
 
-    /// Where a key belongs as far as hints tell, without touching a key: `Right`, or `Down` with whether the next entry ties.
-    /// None if a writer was at it, or the fence ties.
+    /// Where a key belongs as far as hints tell, without touching a key, in the lowest lane.
     #[inline]
-    pub(super) fn peek<K: ?Sized>(&self, probe: &impl Probe<K>) -> Option<(Look, bool)> {
-        let version = self.header.begin()?;
+    pub(super) fn peek<K: ?Sized>(&self, probe: &impl Probe<K>) -> Peek {
+        let Some(version) = self.header.begin() else { return Peek::Sure(Look::Torn) };
         let shape = self.header.shape();
         let wanted: D = probe.digest(shape.skip);
-        let fence_node = self.header.fence_node();
-        let seen = match fence_node.map(|_| wanted.cmp(&self.fence())) {
-            Some(Ordering::Equal) => return None,
-            Some(Ordering::Greater) => (Look::Right(self.header.next()), false),
-            Some(Ordering::Less) | None => {
+        let fence = self.header.fence_node().map(|node| (wanted.cmp(&self.fence()), node));
+        let seen = match fence {
+            Some((Ordering::Equal, node)) => Peek::Fence(node),
+            Some((Ordering::Greater, _)) => Peek::Sure(Look::Right(self.header.next())),
+            Some((Ordering::Less, _)) | None => {
                 let count = shape.count.min(N);
                 let low = self.rank(wanted).min(count);
                 let next = if low < count { self.handle(low + 1) } else { 0 };
                 let ties = low < count && self.hint(low + 1) == wanted;
-                (Look::Down { entry: self.handle(low), next }, ties)
+                match probe.first_under(0, next).filter(|_| ties) {
+                    Some(node) => Peek::Tie(node),
+                    None => Peek::Sure(Look::Down { entry: self.handle(low), next }),
+                }
             }
         };
-        self.header.unchanged(version).then_some(seen)
+        if self.header.unchanged(version) { seen } else { Peek::Sure(Look::Torn) }
     }
 
     // What follows is for the owner of the block (see `Taken`), or of one that is not published yet.

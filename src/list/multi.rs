@@ -9,7 +9,7 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::block::Look;
+use super::block::{Look, Peek};
 use super::lane::{Goal, Target};
 use super::node::{Node, Ref};
 use super::position::{Position, View, Visible};
@@ -32,8 +32,12 @@ enum Turn {
     Idle,
     /// Look at this block of this lane.
     Lane { lane: usize, at: u32 },
-    /// Look at the node that ties with the key, or walk from the one before it.
-    Land { start: Option<Ref<Node>>, next: Option<Ref<Node>>, ties: bool },
+    /// Compare the key with this node, which ties with it in this block of the lowest lane.
+    Tie { at: u32, node: Ref<Node> },
+    /// Look at this block of the lowest lane, with the keys that its hints do not tell apart.
+    Keys { at: u32 },
+    /// Walk from the last node before the key.
+    Land { start: Option<Ref<Node>> },
     /// Look at what this node holds.
     Read(Ref<Node>),
 }
@@ -78,7 +82,9 @@ where
                 let turn = match search.turn {
                     Turn::Idle => continue,
                     Turn::Lane { lane, at } => self.turn_in_lane(key(search.index), lane, at),
-                    Turn::Land { start, next, ties } => self.turn_at_landing(key(search.index), start, next, ties),
+                    Turn::Tie { at, node } => Ok(Some(self.turn_at_tie(key(search.index), at, node))),
+                    Turn::Keys { at } => self.turn_at_keys(key(search.index), at),
+                    Turn::Land { start } => self.turn_at_landing(key(search.index), start),
                     Turn::Read(node) => {
                         found(search.index, self.visible(Position::of(node), view));
                         Ok(None)
@@ -138,33 +144,51 @@ where
             };
         }
         match self.low_block(at).peek(&target) {
-            Some((Look::Down { entry, next }, ties)) => {
-                let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
-                let wanted = if ties { [next, None] } else { [start, next] };
-                wanted.into_iter().flatten().for_each(|node| self.prefetch_node(node));
-                Ok(Some(Turn::Land { start, next, ties }))
+            Peek::Sure(look) => self.turn_after(look),
+            Peek::Tie(node) => {
+                self.prefetch_node(node);
+                Ok(Some(Turn::Tie { at, node }))
             }
-            Some((Look::Right(at), _)) => {
+            Peek::Fence(node) => {
+                self.prefetch_node(node);
+                Ok(Some(Turn::Keys { at }))
+            }
+        }
+    }
+
+    /// Where a look at the lowest lane leads.
+    #[inline]
+    fn turn_after(&self, look: Look) -> Result<Option<Turn>, Alone> {
+        match look {
+            Look::Hit(node) => Ok(Some(Turn::Read(node))),
+            Look::Right(at) => {
                 self.prefetch_block(0, at);
                 Ok(Some(Turn::Lane { lane: 0, at }))
             }
-            Some((Look::Hit(_) | Look::Torn, _)) | None => Err(Alone),
+            Look::Down { entry, next } => {
+                let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
+                [start, next].into_iter().flatten().for_each(|node| self.prefetch_node(node));
+                Ok(Some(Turn::Land { start }))
+            }
+            Look::Torn => Err(Alone),
         }
+    }
+
+    /// Most often this is the key.
+    #[inline]
+    fn turn_at_tie(&self, key: &K, at: u32, node: Ref<Node>) -> Turn {
+        // The node's line is here, so what follows need not wait for its turn.
+        if self.compare(node, key) == Ordering::Equal { Turn::Read(node) } else { Turn::Keys { at } }
+    }
+
+    fn turn_at_keys(&self, key: &K, at: u32) -> Result<Option<Turn>, Alone> {
+        let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
+        self.turn_after(self.low_block(at).look(0, &target))
     }
 
     /// The last step: `Ok(None)` is a miss.
     #[inline]
-    fn turn_at_landing(
-        &self,
-        key: &K,
-        start: Option<Ref<Node>>,
-        next: Option<Ref<Node>>,
-        ties: bool,
-    ) -> Result<Option<Turn>, Alone> {
-        if let Some(next) = next.filter(|_| ties) {
-            // The lines are here, so what follows need not wait for its turn.
-            return if self.compare(next, key) == Ordering::Equal { Ok(Some(Turn::Read(next))) } else { Err(Alone) };
-        }
+    fn turn_at_landing(&self, key: &K, start: Option<Ref<Node>>) -> Result<Option<Turn>, Alone> {
         if start.is_some_and(|start| self.compare(start, key) != Ordering::Less) {
             return Err(Alone);
         }

@@ -8,6 +8,7 @@ use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::sync;
 
+use super::lane::Goal;
 #[cfg(feature = "alloc")]
 use super::node::{ChainWord, Version};
 use super::node::{Kind, Node, Ref, VersionRef};
@@ -125,7 +126,7 @@ where
             Bound::Unbounded => return self.first_position(),
             Bound::Included(key) | Bound::Excluded(key) => key,
         };
-        match (self.find(key, scout), bound) {
+        match (self.seek(key, scout), bound) {
             (Found::Node(node), Bound::Excluded(_)) => self.next_position(Position(node), scout),
             (Found::Node(node), _) => Some(Position(node)),
             (Found::Gap(gap), _) => gap.succ.map(Position),
@@ -133,14 +134,15 @@ where
     }
 
     /// The last position that is not behind a bound.
-    pub(crate) fn last_to(&self, bound: Bound<&K>) -> Option<Position> {
-        match bound {
-            Bound::Unbounded => self.last_position(),
-            Bound::Excluded(key) => self.find_before(key, &mut ()).pred.map(Position),
-            Bound::Included(key) => match self.find(key, &mut ()) {
-                Found::Node(node) => Some(Position(node)),
-                Found::Gap(gap) => gap.pred.map(Position),
-            },
+    pub(crate) fn last_to(&self, bound: Bound<&K>, scout: &mut Scout) -> Option<Position> {
+        let found = match bound {
+            Bound::Unbounded => return self.last_position(),
+            Bound::Excluded(key) => self.seek_back(key, Goal::Before, scout),
+            Bound::Included(key) => self.seek_back(key, Goal::At, scout),
+        };
+        match found {
+            Found::Node(node) => Some(Position(node)),
+            Found::Gap(gap) => gap.pred.map(Position),
         }
     }
 

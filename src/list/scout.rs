@@ -1,47 +1,86 @@
-//! Walking with foresight: the lowest lane knows the next dozen nodes, so their lines can be asked for together instead of one
-//! after the other, and it knows which node is the one before.
+//! Walking with foresight: the lanes know the next dozen nodes and blocks, so their lines can be asked for together instead of
+//! one after the other, and they know which node is the one before.
 //!
-//! A scout only guesses. What it says of a predecessor is checked in the base level, and a lane that lags costs a search, never
-//! an entry.
+//! ```text
+//!                      <── a walk back ──>                        <── a walk forward ──>
+//! block             far        left       the walk's         the walk's      next       after
+//! asked for         lines      nodes      nodes (all here)   nodes           nodes      lines
+//! ```
+//!
+//! Blocks have links to the right only; to the left leads the entry before in the block above, the parent.
+//!
+//! A scout only guesses. What it says of a predecessor is checked in the base level, and lanes that lag or change cost a search,
+//! never an entry.
 
 use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
+use super::block::{Digest, Look, Narrow};
 use super::lane::{Goal, Landing, Recorder, Target};
 use super::node::{Node, Ref};
+use super::search::Found;
 use super::{Key, List};
 
-/// Where in the lowest lane a walk is, as far as it knows.
+/// Nodes that a step back walks over to the one before, if the lowest lane lacks them. Sparse lanes leave gaps of one or two.
+const REACH: usize = 8;
+
+/// Where in the lowest lane a walk is, as far as it knows. Blocks are raw handles, 0 if not known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scout {
-    /// The block the walk is in, raw; 0 if that is not known.
+    /// The block the walk is in.
     block: u32,
     heading: Heading,
+    /// The blocks to the left, of a walk back.
+    left: u32,
+    far: u32,
+    /// The block above `far`, and the entry of `far` in it.
+    parent: u32,
+    place: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Heading {
-    /// Nothing has been asked for yet.
+    /// Not known, or forward from where a search has landed, which has asked for what it saw ahead.
     Unknown,
     /// The walk enters the next block with this node.
     Forward { turn: Option<Ref<Node>> },
-    /// The walk is at this entry of its block. `left`: the block before, once that has been looked up.
-    Backward { entry: usize, left: u32 },
+    /// So many entries of the block, entry 0 included, are before the walk.
+    Backward { before: usize },
 }
 
 impl Scout {
     /// Knows nothing.
     pub(crate) const fn new() -> Self {
-        Self { block: 0, heading: Heading::Unknown }
+        Self { block: 0, heading: Heading::Unknown, left: 0, far: 0, parent: 0, place: 0 }
     }
 }
 
-impl Recorder for Scout {
+/// A search whose walk goes on from where it lands: asks for the nodes there before any of them is waited for.
+struct Seeker<'a, K: ?Sized, C, A, S, const H: usize> {
+    list: &'a List<K, C, A, S, H>,
+    key: &'a K,
+    goal: Goal,
+    parent: u32,
+    block: u32,
+}
+
+impl<K, C, A, S, const H: usize> Recorder for Seeker<'_, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
     #[inline]
     fn passed(&mut self, lane: usize, block: u32) {
-        if lane == 0 {
-            *self = Self { block, heading: Heading::Unknown };
+        match lane {
+            0 => {
+                self.block = block;
+                self.list.look_around(block, self.key, self.goal);
+            }
+            1 => self.parent = block,
+            _ => {}
         }
     }
     #[inline]
@@ -55,6 +94,53 @@ where
     A: Arena,
     S: SeqClock,
 {
+    /// Finds a key, or where it would be, for a walk forward from there.
+    #[inline]
+    pub(super) fn seek(&self, key: &K, scout: &mut Scout) -> Found {
+        let mut seeker = Seeker { list: self, key, goal: Goal::At, parent: 0, block: 0 };
+        let found = self.find(key, &mut seeker);
+        *scout = Scout { block: seeker.block, ..Scout::new() };
+        found
+    }
+
+    /// Finds a key, or where it would be (with `Before`: the gap before it, in any case), for a walk back from there.
+    pub(super) fn seek_back(&self, key: &K, goal: Goal, scout: &mut Scout) -> Found {
+        let mut seeker = Seeker { list: self, key, goal: Goal::Before, parent: 0, block: 0 };
+        let found = match goal {
+            Goal::At => self.find(key, &mut seeker),
+            Goal::Before => Found::Gap(self.find_before(key, &mut seeker)),
+        };
+        *scout = Scout { block: seeker.block, parent: seeker.parent, ..Scout::new() };
+        self.set_out_back(
+            scout,
+            key,
+            match found {
+                Found::Node(node) => Some(node),
+                Found::Gap(gap) => gap.pred,
+            },
+        );
+        found
+    }
+
+    /// Asks for the nodes of a block from a key's place on, in the direction of the walk, and for the block behind them.
+    #[inline]
+    fn look_around(&self, block: u32, key: &K, goal: Goal) {
+        let low = self.low_block(block);
+        let header = low.header();
+        let shape = header.shape();
+        let entry = low.guess(Narrow::of(&self.comparator, key, shape.skip));
+        if goal == Goal::Before {
+            self.prefetch_nodes(block, 0, entry);
+            return;
+        }
+        // The block first: the way on leads through it.
+        let next = header.next();
+        if next != 0 {
+            self.prefetch_block(0, next);
+        }
+        self.prefetch_nodes(block, entry, shape.count);
+    }
+
     /// The node behind `at`, with the ones that follow on their way.
     #[inline]
     pub(super) fn step_forward(&self, scout: &mut Scout, at: Ref<Node>) -> Option<Ref<Node>> {
@@ -84,115 +170,161 @@ where
         scout.heading = Heading::Forward { turn: header.fence_node() };
         let ahead = header.next();
         if ahead != 0 {
-            self.prefetch_nodes(ahead, 0);
-            let after = self.low_block(ahead).header().next();
+            let header = self.low_block(ahead).header();
+            self.prefetch_nodes(ahead, 0, header.shape().count);
+            let after = header.next();
             if after != 0 {
                 self.prefetch_block(0, after);
             }
         }
     }
 
-    /// Begins to walk forward: finds its block if need be, and asks for the rest of it.
-    #[cold]
+    /// Begins to walk forward: finds its block and asks for the rest of it, unless a search has done so.
     fn set_out(&self, scout: &mut Scout, at: Ref<Node>) {
         if scout.block == 0 {
-            scout.block = self.block_of(self.key(at), Goal::At);
+            let key = self.key(at);
+            let mut seeker = Seeker { list: self, key, goal: Goal::At, parent: 0, block: 0 };
+            let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
+            let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, &mut seeker);
+            scout.block = seeker.block;
         }
         if scout.block == 0 {
             // No lanes; not to be asked again for a while.
             scout.heading = Heading::Forward { turn: None };
             return;
         }
-        self.prefetch_nodes(scout.block, 1);
         self.look_ahead(scout);
     }
 
-    /// The block of the lowest lane in which a key is, or before which it is; 0 without lanes.
-    fn block_of(&self, key: &K, goal: Goal) -> u32 {
-        let mut scout = Scout::new();
-        let target = Target { list: self, key, goal, trusts_hints: true };
-        let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, &mut scout);
-        scout.block
-    }
-
-    /// Asks for the nodes of a block, from an entry on.
-    fn prefetch_nodes(&self, block: u32, from: usize) {
+    /// Asks for the nodes of a block, from one entry to another.
+    #[inline]
+    fn prefetch_nodes(&self, block: u32, from: usize, to: usize) {
         let block = self.low_block(block);
-        let count = block.header().shape().count;
-        for index in from..=count {
+        for index in from..=to {
             if let Some(node) = self.first_under(0, block.handle(index)) {
                 self.prefetch_node(node);
             }
         }
     }
 
-    /// The node before `at`, by the lane if it knows, else by a search.
-    pub(super) fn step_back(&self, scout: &mut Scout, at: Ref<Node>) -> Option<Ref<Node>> {
-        if let Heading::Backward { entry, left } = scout.heading {
-            let block = self.low_block(scout.block);
-            if entry > 0 {
-                // The entry before is the node before, if that says so itself.
-                if let Some(node) = self.first_under(0, block.handle(entry - 1)) {
-                    if self.next_link(Some(node)).follow() == Some(at) {
-                        self.look_back(scout, entry - 1, left);
-                        return Some(node);
-                    }
-                }
-            }
-        }
-        self.turn_back(scout, at)
-    }
-
-    /// Keeps the block to the left on its way: looked up half-way through a block, its nodes asked for near the end.
+    /// The node before `at`, by the lanes if they know, else by a search.
     #[inline]
-    fn look_back(&self, scout: &mut Scout, entry: usize, mut left: u32) {
-        if entry == LOOK_LEFT {
-            if let Some(first) = self.block_header(scout.block).first() {
-                left = self.block_of(self.key(first), Goal::Before);
-                if left != 0 {
-                    self.prefetch_block(0, left);
+    pub(super) fn step_back(&self, scout: &mut Scout, at: Ref<Node>) -> Option<Ref<Node>> {
+        if let Heading::Backward { mut before } = scout.heading {
+            if before == 0 && scout.left != 0 {
+                before = self.enter_left(scout);
+            }
+            if let Some(entry) = before.checked_sub(1) {
+                let entry = self.first_under(0, self.low_block(scout.block).handle(entry));
+                if let Some(pred) = self.last_before(entry, at) {
+                    scout.heading = Heading::Backward { before: before - usize::from(pred == entry) };
+                    return pred;
                 }
             }
-        } else if entry == ASK_LEFT && left != 0 {
-            self.prefetch_nodes(left, 0);
         }
-        scout.heading = Heading::Backward { entry, left };
+        match self.seek_back(self.key(at), Goal::Before, scout) {
+            Found::Gap(gap) if gap.succ == Some(at) => gap.pred,
+            _ => None,
+        }
     }
 
-    /// Finds the node before `at` in another block: the one to the left, if the walk has come to the beginning of its own.
-    fn turn_back(&self, scout: &mut Scout, at: Ref<Node>) -> Option<Ref<Node>> {
-        if let Heading::Backward { left: left @ 1.., .. } = scout.heading {
-            if let Some(node) = self.last_before(left, at) {
-                scout.block = left;
-                let entry = self.low_block(left).header().shape().count;
-                self.look_back(scout, entry, 0);
-                return Some(node);
+    /// The node before `at`, in a short walk from a node that should not be far (none: the head).
+    #[inline]
+    fn last_before(&self, start: Option<Ref<Node>>, at: Ref<Node>) -> Option<Option<Ref<Node>>> {
+        let mut pred = start;
+        for _ in 0..REACH {
+            let next = self.next_link(pred).follow()?;
+            if next == at {
+                return Some(pred);
             }
+            pred = Some(next);
         }
-        let mut fresh = Scout::new();
-        let gap = self.find_before(self.key(at), &mut fresh);
-        *scout = fresh;
-        let pred = gap.pred.filter(|_| gap.succ == Some(at))?;
-        if scout.block != 0 {
-            let block = self.low_block(scout.block);
-            let count = block.header().shape().count;
-            let entry = (0..=count).rev().find(|index| self.first_under(0, block.handle(*index)) == Some(pred));
-            if let Some(entry) = entry {
-                self.prefetch_nodes(scout.block, 0);
-                scout.heading = Heading::Backward { entry, left: 0 };
-            }
-        }
-        Some(pred)
+        None
     }
 
-    /// The last entry of a block, if it is the node before `at`.
-    fn last_before(&self, block: u32, at: Ref<Node>) -> Option<Ref<Node>> {
-        let block = self.low_block(block);
-        let node = self.first_under(0, block.handle(block.header().shape().count))?;
-        (self.next_link(Some(node)).follow() == Some(at)).then_some(node)
+    /// Begins to walk back at a node to which a search for a key has led: the key's, or the one before.
+    fn set_out_back(&self, scout: &mut Scout, key: &K, at: Option<Ref<Node>>) {
+        if scout.block == 0 {
+            return;
+        }
+        let block = self.low_block(scout.block);
+        let entry = block.guess(Narrow::of(&self.comparator, key, block.header().shape().skip));
+        let is_at = self.first_under(0, block.handle(entry)) == at;
+        scout.heading = Heading::Backward { before: entry + usize::from(!is_at) };
+        self.find_in_parent(scout, scout.block);
+        scout.left = self.take_left(scout);
+        if scout.left != 0 {
+            self.ask_left(scout);
+        }
+    }
+
+    /// Into the block to the left: its nodes are on their way already. Says how many entries it has.
+    fn enter_left(&self, scout: &mut Scout) -> usize {
+        scout.block = scout.left;
+        scout.left = scout.far;
+        if scout.left != 0 {
+            self.ask_left(scout);
+        }
+        self.low_block(scout.block).header().shape().count + 1
+    }
+
+    /// Asks for the nodes of the block to the left, and for the block to the left of that.
+    fn ask_left(&self, scout: &mut Scout) {
+        self.prefetch_nodes(scout.left, 0, self.low_block(scout.left).header().shape().count);
+        scout.far = self.take_left(scout);
+    }
+
+    /// The block to the left of those that are known, on its way; 0 if there is none, or the lanes do not tell.
+    fn take_left(&self, scout: &mut Scout) -> u32 {
+        if scout.parent == 0 {
+            return 0;
+        }
+        if scout.place == 0 {
+            self.leave_parent(scout);
+            if scout.parent == 0 {
+                return 0;
+            }
+        } else {
+            scout.place -= 1;
+        }
+        let left = self.high_block(scout.parent).handle(scout.place);
+        if left != 0 {
+            self.prefetch_block(0, left);
+        }
+        left
+    }
+
+    /// Where a block is among the entries of its parent, if that has it.
+    fn find_in_parent(&self, scout: &mut Scout, block: u32) {
+        if scout.parent == 0 {
+            return;
+        }
+        let parent = self.high_block(scout.parent);
+        let count = parent.header().shape().count;
+        match (0..=count).find(|index| parent.handle(*index) == block) {
+            Some(place) => scout.place = place,
+            None => scout.parent = 0,
+        }
+    }
+
+    /// To the last entry of the parent's left neighbour, by a search in the lanes above; to none if a writer is in the way.
+    #[cold]
+    fn leave_parent(&self, scout: &mut Scout) {
+        let first = self.block_header(core::mem::take(&mut scout.parent)).first();
+        let (Some(first), Some(mut lane)) = (first, self.lanes.height().checked_sub(1)) else { return };
+        let target = Target { list: self, key: self.key(first), goal: Goal::Before, trusts_hints: true };
+        let mut at = self.lanes.top(lane);
+        while lane > 0 {
+            match self.high_block(at).look(lane, &target) {
+                Look::Right(to) => at = to,
+                Look::Down { entry, .. } if lane == 1 => {
+                    scout.parent = at;
+                    return self.find_in_parent(scout, entry);
+                }
+                Look::Down { entry, .. } => (lane, at) = (lane - 1, entry),
+                Look::Hit(_) | Look::Torn => return,
+            }
+            self.prefetch_block(lane, at);
+        }
     }
 }
-
-/// The entry of a block at which a walk back looks for the block to the left, and the one at which it asks for its nodes.
-const LOOK_LEFT: usize = 4;
-const ASK_LEFT: usize = 2;

@@ -115,6 +115,10 @@ impl<'a, A: Arena> Reserved<'a, A> {
         self.handle
     }
 
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Published, or remembered elsewhere.
     pub(super) fn keep(self) {
         core::mem::forget(self);

@@ -129,6 +129,18 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         Rotated::Yes(seen.id)
     }
 
+    /// Gives back the memory of flushed tables; says whether there was any.
+    #[cold]
+    pub(super) fn give_back_spares(&self) -> bool {
+        let mut rubbish = Rubbish::default();
+        let mut state = self.lock();
+        let any = state.recycling.keeps_any();
+        state.recycling.clear(&mut rubbish);
+        drop(state);
+        drop(rubbish);
+        any
+    }
+
     /// An empty generation behind the active one.
     pub(super) fn fresh(&self, state: &mut State<K, C, S>, rubbish: &mut Rubbish<K, C, S>) -> Arc<Generation<K, C, S>> {
         let table: ManagedTable<K, C, S> = state.recycling.take(rubbish).unwrap_or_else(|| (self.make)());

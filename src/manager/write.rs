@@ -136,7 +136,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tagged<'_, K, C, S> {
                 // Rotated out (or shut down, as `admit` will say). The set that has its successor is already there.
                 Err(InsertError::Sealed) => {}
                 Err(error @ (InsertError::OutOfMemory | InsertError::ThresholdReached)) => {
-                    if shared.rotate_out(active) == Rotated::Empty {
+                    // An empty table that has no memory: perhaps tables that are kept for later have it.
+                    if shared.rotate_out(active) == Rotated::Empty && !shared.give_back_spares() {
                         return Err(error.into());
                     }
                 }
