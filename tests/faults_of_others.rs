@@ -235,6 +235,26 @@ fn growth_under_readers() {
     assert_valid!(table);
 }
 
+/// A batch that does not fit gives back all that it took before it found out, so that trying again costs nothing.
+#[test]
+fn a_refused_batch_that_keeps_memory() {
+    let mut buffer = [MaybeUninit::uninit(); 1024];
+    let table: Memtable<[u8], Bytewise, FixedArena<'_>> = Memtable::new_in(FixedArena::new(&mut buffer));
+    table.put(b"known", b"").unwrap();
+    let before = table.memory_usage();
+    let large = [0; 2000];
+    let value = memskip::Kind::VALUE;
+    let batch = [(&b"a"[..], &large[..20], value), (b"known", &large[..30], value), (b"b", &large[..41], value)];
+    for len in 0..4 {
+        let mut batch = batch[..len.min(3)].to_vec();
+        batch.push((b"c", &large, value));
+        assert_eq!(table.apply_slice(&batch), Err(InsertError::OutOfMemory));
+        assert_eq!(table.memory_usage(), before, "after a batch of {}", batch.len());
+    }
+    table.apply_slice(&batch).unwrap();
+    assert_eq!(table.len(), 3);
+}
+
 // ---- Positions, hints and cost ----
 
 /// Whatever position a table keeps between inserts, jumps in the order of keys and other threads' inserts do not make
