@@ -62,9 +62,14 @@ where
     S: SeqClock,
 {
     pub(crate) fn new(list: &'a List<K, C, A, S, H>, view: View) -> Self {
-        let mut cursor = Self { list, view, place: Place::Start, scouts: [Scout::new(); 2] };
+        let mut cursor = Self::nowhere(list, view);
         cursor.seek_to_first();
         cursor
+    }
+
+    /// A cursor that is still to be sent somewhere.
+    pub(crate) fn nowhere(list: &'a List<K, C, A, S, H>, view: View) -> Self {
+        Self { list, view, place: Place::Start, scouts: [Scout::new(); 2] }
     }
 
     /// A cursor that stands where another one stood.
@@ -151,8 +156,8 @@ where
     }
 
     fn entry_at(&self, at: Position) -> Option<Entry<'a, K>> {
-        let visible = self.list.visible(at, self.view)?;
-        Some(Entry::new(self.list.key_at(at), visible))
+        let (key, visible) = self.list.entry_at(at, self.view)?;
+        Some(Entry::new(key, visible))
     }
 
     /// The first visible entry from a position on.

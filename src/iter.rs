@@ -121,8 +121,8 @@ where
 {
     #[inline]
     fn entry(&self, at: Position) -> Option<Entry<'a, K>> {
-        let visible = self.walk.list.visible(at, self.view)?;
-        Some(Entry::new(self.walk.list.key_at(at), visible))
+        let (key, visible) = self.walk.list.entry_at(at, self.view)?;
+        Some(Entry::new(key, visible))
     }
 }
 

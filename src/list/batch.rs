@@ -179,17 +179,17 @@ where
     pub(crate) fn apply<'b>(
         &self,
         writer: Writer<'_>,
-        writes: impl Iterator<Item = BatchWrite<'b, K>> + Clone,
+        batch: impl Iterator<Item = BatchWrite<'b, K>> + Clone,
         count: usize,
     ) -> Result<SeqNo, InsertError>
     where
         K: 'b,
     {
         let guard = self.batches.take();
-        let ledger = self.reserve(writer, writes.clone(), count)?;
+        let ledger = self.reserve(writer, batch.clone(), count)?;
         let commit = self.commit(ledger.record);
         let give_up = GiveUp(commit);
-        for (index, write) in writes.enumerate().take(count) {
+        for (index, write) in batch.enumerate().take(count) {
             self.link_one(writer, &ledger, index, &write)?;
         }
         commit.word.store(PENDING, order::COMMIT);
@@ -214,7 +214,7 @@ where
     fn reserve<'b>(
         &self,
         writer: Writer<'_>,
-        writes: impl Iterator<Item = BatchWrite<'b, K>>,
+        batch: impl Iterator<Item = BatchWrite<'b, K>>,
         count: usize,
     ) -> Result<Ledger, InsertError>
     where
@@ -235,7 +235,7 @@ where
         // Given back from the last to the first if one fails.
         let mut taken = 0;
         let mut failed = false;
-        for write in writes.take(count) {
+        for write in batch.take(count) {
             let size = match self.find_place(write.key, writer, &mut Trail::new()) {
                 Found::Node(_) => version_size(write.value.len()),
                 // Large enough for a version, too, if somebody brings the key first.

@@ -226,6 +226,7 @@ impl Drop for Taken<'_> {
 }
 
 /// What a look into a block says.
+#[derive(Clone, Copy)]
 pub(super) enum Look {
     /// Go right, to this block.
     Right(u32),
@@ -238,6 +239,7 @@ pub(super) enum Look {
 }
 
 /// What hints alone say.
+#[derive(Clone, Copy)]
 pub(super) enum Peek {
     Sure(Look),
     /// The key may be this node's.

@@ -176,6 +176,12 @@ where
 }
 
 impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
+    /// Whether it pays to ask for what will be needed.
+    #[inline]
+    pub(super) fn is_large(&self) -> bool {
+        self.lanes.height() >= prefetch::LARGE
+    }
+
     /// A block of the lowest lane.
     #[inline]
     pub(super) fn low_block(&self, raw: u32) -> &LowBlock {

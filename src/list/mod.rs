@@ -254,8 +254,15 @@ impl<K: Key + ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     /// The key of a node.
     #[inline]
     fn key(&self, node: Ref<Node>) -> &K {
+        self.key_of(self.node(node))
+    }
+
+    /// The same of one that is resolved.
+    #[inline]
+    #[expect(clippy::unused_self, reason = "the node is this list's")]
+    fn key_of<'a>(&'a self, node: NodeRef<'a>) -> &'a K {
         // SAFETY: these bytes were written from a key of this type.
-        unsafe { K::from_bytes(self.node(node).key()) }
+        unsafe { K::from_bytes(node.key()) }
     }
 }
 

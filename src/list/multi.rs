@@ -22,9 +22,6 @@ pub(crate) const RING: usize = 16;
 /// Below this many keys a ring costs more than it gains.
 const FEW: usize = 2;
 
-/// Lanes of a table that is too large for the cache: some ten thousand entries.
-const LARGE: usize = 4;
-
 /// What a search does when it is its turn.
 #[derive(Clone, Copy)]
 enum Turn {
@@ -120,7 +117,7 @@ where
     where
         K: 'k,
     {
-        if self.lanes.height() >= LARGE {
+        if self.is_large() {
             self.get_many(count, key, View::MAX, |_, _| {});
         }
     }

@@ -81,9 +81,17 @@ where
     #[inline]
     pub(crate) fn get_with_key(&self, key: &K, view: View) -> Option<(&K, Visible<'_>)> {
         match self.find(key, &mut ()) {
-            Found::Node(node) => Some((self.key(node), self.visible(Position(node), view)?)),
+            Found::Node(node) => self.entry_at(Position(node), view),
             Found::Gap(_) => None,
         }
+    }
+
+    /// The key at a position, and what `view` shows of it.
+    #[inline]
+    pub(crate) fn entry_at(&self, at: Position, view: View) -> Option<(&K, Visible<'_>)> {
+        let node = self.node(at.0);
+        let visible = self.visible_at(node, view)?;
+        Some((self.key_of(node), Visible::of(visible)))
     }
 
     /// What `view` shows at a position.

@@ -5,6 +5,10 @@ use core::ptr::NonNull;
 /// Bytes of a cache line, for stepping.
 pub(super) const LINE: usize = 64;
 
+/// Lanes of a table that is too large for the caches next to the processor: some ten thousand entries. In smaller ones looking
+/// ahead costs more than it gains.
+pub(super) const LARGE: usize = 4;
+
 /// Asks for the line at `at`, which may be any address.
 #[inline]
 pub(super) fn line(at: NonNull<u8>) {

@@ -19,7 +19,7 @@ use crate::comparator::Comparator;
 use super::block::{Digest, Look, Narrow};
 use super::lane::{Goal, Landing, Recorder, Target};
 use super::node::{Node, Ref};
-use super::search::Found;
+use super::search::{Found, Gap};
 use super::{Key, List};
 
 /// Nodes that a step back walks over to the one before, if the lowest lane lacks them. Sparse lanes leave gaps of one or two.
@@ -77,7 +77,9 @@ where
         match lane {
             0 => {
                 self.block = block;
-                self.list.look_around(block, self.key, self.goal);
+                if self.list.is_large() {
+                    self.list.look_around(block, self.key, self.goal);
+                }
             }
             1 => self.parent = block,
             _ => {}
@@ -181,6 +183,10 @@ where
 
     /// Begins to walk forward: finds its block and asks for the rest of it, unless a search has done so.
     fn set_out(&self, scout: &mut Scout, at: Ref<Node>) {
+        if !self.is_large() {
+            scout.heading = Heading::Forward { turn: None };
+            return;
+        }
         if scout.block == 0 {
             let key = self.key(at);
             let mut seeker = Seeker { list: self, key, goal: Goal::At, parent: 0, block: 0 };
@@ -216,7 +222,7 @@ where
             }
             if let Some(entry) = before.checked_sub(1) {
                 let entry = self.first_under(0, self.low_block(scout.block).handle(entry));
-                if let Some(pred) = self.last_before(entry, at) {
+                if let Some(Gap { pred, .. }) = self.last_before(entry, at) {
                     scout.heading = Heading::Backward { before: before - usize::from(pred == entry) };
                     return pred;
                 }
@@ -230,12 +236,12 @@ where
 
     /// The node before `at`, in a short walk from a node that should not be far (none: the head).
     #[inline]
-    fn last_before(&self, start: Option<Ref<Node>>, at: Ref<Node>) -> Option<Option<Ref<Node>>> {
+    fn last_before(&self, start: Option<Ref<Node>>, at: Ref<Node>) -> Option<Gap> {
         let mut pred = start;
-        for _ in 0..REACH {
+        for steps in 0..REACH {
             let next = self.next_link(pred).follow()?;
             if next == at {
-                return Some(pred);
+                return Some(Gap { pred, succ: Some(at), steps });
             }
             pred = Some(next);
         }

@@ -357,9 +357,11 @@ where
     #[inline]
     pub(super) fn visible_at<'a>(&'a self, node: NodeRef<'a>, bound: SeqNo) -> Option<(VersionRef<'a>, SeqNo)> {
         let newest = self.newest(node)?;
-        if newest.1 <= bound {
-            return Some(newest);
-        }
+        if newest.1 <= bound { Some(newest) } else { self.older_at(node, bound) }
+    }
+
+    #[cold]
+    fn older_at<'a>(&'a self, node: NodeRef<'a>, bound: SeqNo) -> Option<(VersionRef<'a>, SeqNo)> {
         let mut chain = Chain::new(self, node);
         let mut above = Above::Nothing;
         loop {

@@ -64,6 +64,18 @@ impl ManagerConfig {
 
     /// The size in bytes ([`memory_usage`](crate::Table::memory_usage)) at which a table is rotated: the write that reaches
     /// it is still in. Concurrent writers may exceed it by a sixteenth, and a batch by its own size.
+    ///
+    /// `usize::MAX` is no limit: for engines that rotate themselves, between two records of their log. A table that can grow no
+    /// further (no memory, or the reach of 32 GiB is used up) is rotated all the same.
+    ///
+    /// ```
+    /// use memskip::{ManagerConfig, MemtableManager};
+    ///
+    /// let manager = MemtableManager::new(ManagerConfig::new().max_table_bytes(usize::MAX))?;
+    /// manager.put(b"k", &[0; 10_000])?;
+    /// assert_eq!(manager.frozen_tables(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn max_table_bytes(mut self, bytes: usize) -> Self {
         self.max_table_bytes = Some(bytes);
@@ -92,7 +104,7 @@ impl ManagerConfig {
         self
     }
 
-    /// The number of frozen tables from which on writes stall until a flush completes; 8 by default.
+    /// The number of frozen tables from which on writes stall until a flush completes; 8 by default, `usize::MAX` is no limit.
     #[must_use]
     pub const fn max_frozen_tables(mut self, tables: usize) -> Self {
         self.max_frozen_tables = Some(tables);
@@ -121,7 +133,7 @@ impl ManagerConfig {
     }
 
     /// How long a write stalls above a hard limit before it fails with [`WriteError::Stalled`](super::WriteError::Stalled);
-    /// 10 seconds by default. Zero fails at once.
+    /// 10 seconds by default. Zero fails at once, `Duration::MAX` waits for as long as it takes.
     #[must_use]
     pub const fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.stall_timeout = timeout;

@@ -11,7 +11,7 @@ use super::error::UnknownFlush;
 use super::queue::{Queued, Rotated, TableStage};
 use super::recycle::Rubbish;
 use super::tables::{FrozenManagedTable, Generation, TableId, Tags};
-use super::{MemtableManager, Shared};
+use super::{MemtableManager, Shared, order};
 use crate::clock::{EpochClock, SeqClock};
 use crate::comparator::{Bytewise, Comparator};
 use crate::list::Key;
@@ -103,7 +103,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
             if state.frozen.iter().any(|queued| queued.stage == TableStage::Frozen) {
                 continue;
             }
-            if self.throttle.is_closed() || deadline.is_some_and(|deadline| deadline <= now) {
+            let is_over = self.throttle.is_closed() || self.stopped.load(order::STOP);
+            if is_over || deadline.is_some_and(|deadline| deadline <= now) {
                 return None;
             }
             // A first write since then has another time to wake.

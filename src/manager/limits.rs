@@ -6,10 +6,12 @@
 //! it. All credits together never exceed a sixteenth of the limit, and by no more than that (and the writes under way) a
 //! table can exceed it.
 
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::AtomicUsize;
 use std::boxed::Box;
 
-/// Room for the credits of each slot; their counters, being advisory, are `Relaxed`.
+use super::order;
+
+/// Room for the credits of each slot.
 pub(super) struct Credits(Box<[Credit]>);
 
 #[derive(Default)]
@@ -28,8 +30,8 @@ impl Credits {
     pub(super) fn spend(&self, slot: usize, bytes: usize, entries: usize) -> bool {
         let credit = &self.0[slot % self.0.len()];
         let pay = |from: &AtomicUsize, cost: usize| {
-            let left = from.load(Relaxed);
-            from.store(left.saturating_sub(cost), Relaxed);
+            let left = from.load(order::PLAIN);
+            from.store(left.saturating_sub(cost), order::PLAIN);
             left > cost
         };
         // Both are paid, whatever the first says.
@@ -40,8 +42,8 @@ impl Credits {
     pub(super) fn grant(&self, slot: usize, bytes_left: usize, entries_left: usize) {
         let part = 16 * self.0.len();
         let credit = &self.0[slot % self.0.len()];
-        credit.bytes.store(bytes_left / part, Relaxed);
-        credit.entries.store(entries_left / part, Relaxed);
+        credit.bytes.store(bytes_left / part, order::PLAIN);
+        credit.entries.store(entries_left / part, order::PLAIN);
     }
 }
 

@@ -9,7 +9,7 @@
 //! One mechanism per file: `tables` is the set of tables and which version in it is the newest, `current` how that set is held,
 //! `limits` when a table is full, `write` and `snapshot` what callers do with the set, `merge` how ranges become one, `queue`
 //! rotation, `flush` the way of a frozen table, `worker` threads that go it, `shutdown` the end, `throttle` what keeps writers from running ahead,
-//! `recycle` what becomes of the memory.
+//! `recycle` what becomes of the memory, `order` the memory orderings.
 
 mod config;
 mod current;
@@ -17,6 +17,7 @@ mod error;
 mod flush;
 mod limits;
 mod merge;
+mod order;
 mod queue;
 mod recycle;
 mod shutdown;
@@ -77,6 +78,47 @@ use throttle::Throttle;
 ///     // … write `job.table().versions()` to a file …
 ///     job.complete()?;
 /// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Numbers of the engine's log
+///
+/// A single write can bring its number ([`put_at`](Self::put_at)). A batch asks the clock, so an engine that numbers its records
+/// brings a clock that gives the record's number to whatever is written, and moves on when all of it is in. That takes one
+/// writer at a time, as a log does anyhow; readers use snapshots, since a plain read sees a batch before the clock does.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+/// use memskip::{Bytewise, ManagerConfig, MemtableManager, SeqClock, SeqNo, WriteBatch};
+///
+/// /// The last record that readers may see.
+/// #[derive(Clone, Default)]
+/// struct LogClock(Arc<AtomicU64>);
+///
+/// impl SeqClock for LogClock {
+///     fn stamp(&self) -> SeqNo {
+///         SeqNo(self.0.load(SeqCst) + 1)
+///     }
+///     fn snapshot(&self) -> SeqNo {
+///         SeqNo(self.0.load(SeqCst))
+///     }
+/// }
+///
+/// let clock = LogClock::default();
+/// let manager = MemtableManager::with_parts(ManagerConfig::new(), Bytewise, clock.clone())?;
+/// for (number, value) in [(700, b"old"), (720, b"new")] {
+///     let mut record = WriteBatch::new();
+///     record.put(b"a", value);
+///     record.put(b"b", value);
+///     // Where numbers have gaps. Nothing is ever written in between, so that readers may see as far.
+///     clock.0.store(number - 1, SeqCst);
+///     assert_eq!(manager.apply(&record)?, SeqNo(number));
+///     assert_ne!(manager.snapshot().get(b"a"), Some(&value[..]));
+///     clock.0.store(number, SeqCst);
+///     assert_eq!(manager.snapshot().get(b"b"), Some(&value[..]));
+/// }
+/// assert_eq!(manager.snapshot_at(SeqNo(719)).get(b"a"), Some(&b"old"[..]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct MemtableManager<K: ?Sized = [u8], C = Bytewise, S = EpochClock> {
@@ -233,6 +275,24 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
         // The number first: a write that is complete by now is in a table of the set that is taken next, whatever is rotated
         // in between.
         let seq = self.shared.current.load().active().table.snapshot().seq();
+        ManagerSnapshot::new(self.shared.current.load(), seq)
+    }
+
+    /// All tables as of a sequence number of the engine's, or of an earlier [`snapshot`](Self::snapshot)'s. Stable as long as
+    /// nothing is written at or below it any more. What has been flushed and retired since is not in it: that is in files.
+    ///
+    /// ```
+    /// use memskip::{ManagerConfig, MemtableManager, SeqNo};
+    ///
+    /// let manager = MemtableManager::new(ManagerConfig::new())?;
+    /// manager.put_at(b"k", b"old", SeqNo(5))?;
+    /// manager.rotate();
+    /// manager.put_at(b"k", b"new", SeqNo(7))?;
+    /// assert_eq!(manager.snapshot_at(SeqNo(6)).get(b"k"), Some(&b"old"[..]));
+    /// assert_eq!(manager.snapshot_at(SeqNo(4)).get(b"k"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn snapshot_at(&self, seq: SeqNo) -> ManagerSnapshot<K, C, S> {
         ManagerSnapshot::new(self.shared.current.load(), seq)
     }
 

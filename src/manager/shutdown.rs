@@ -15,6 +15,9 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
     /// flushed everything. Then stops the background flushers (a flush under way is finished) and hands back what is left,
     /// oldest first. May be called again, to ask again.
     ///
+    /// With a timeout of zero background flushers are stopped before the active table is frozen: what was in it comes back here,
+    /// as does all else of which no flush was under way. (A [`next_flush`](Self::next_flush) of somebody else's may still take it.)
+    ///
     /// ```
     /// use std::time::Duration;
     /// use memskip::{ManagerConfig, MemtableManager, WriteError};
@@ -27,7 +30,11 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn shutdown(&self, timeout: Duration) -> Vec<FlushJob<K, C, S>> {
-        self.shared.close();
+        self.shared.refuse_writes();
+        if timeout.is_zero() {
+            self.stop_flushers();
+        }
+        self.shared.freeze_active();
         self.shared.wait_until_flushed(Instant::now().checked_add(timeout));
         self.stop_flushers();
         core::iter::from_fn(|| self.next_flush()).collect()
@@ -35,14 +42,18 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
 }
 
 impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
-    /// Refuses further writes and queues what is in the active table.
-    fn close(&self) {
+    /// Lets no further write through, and nobody rotates any more.
+    fn refuse_writes(&self) {
         let state = self.lock();
         self.throttle.close();
-        let active = Arc::clone(&state.active);
         drop(state);
         self.room.notify_all();
-        // Writes that had been let through are in before this returns, or refused; nobody rotates any more.
+    }
+
+    /// Queues what is in the active table, once writes are refused.
+    fn freeze_active(&self) {
+        let active = Arc::clone(&self.lock().active);
+        // Writes that had been let through are in before this returns, or refused.
         active.drain();
         let mut rubbish = Rubbish::default();
         let mut state = self.lock();

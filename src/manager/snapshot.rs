@@ -151,9 +151,38 @@ where
     where
         K: 'k,
     {
-        let bounds = crate::snapshot::copied(&bounds);
-        let ranges = self.tables.tables().map(|table| OwnedRange::new(table, &bounds, self.seq));
-        OwnedManagerRange { merge: Merge::new(ranges, Tombstones::Hide), tables: self.tables }
+        self.into_merge(&bounds, Tombstones::Hide)
+    }
+
+    /// [`range_with_tombstones`](Self::range_with_tombstones) in a form that owns shares of the tables and copies of the
+    /// bounds: for an iterator of the engine's that merges memory over files.
+    ///
+    /// ```
+    /// use memskip::{ManagerConfig, MemtableManager};
+    ///
+    /// let manager = MemtableManager::new(ManagerConfig::new())?;
+    /// manager.put(b"a", b"1")?;
+    /// manager.rotate();
+    /// manager.delete(b"b")?;
+    /// let mut range = manager.snapshot().into_range_with_tombstones(..);
+    /// assert!(range.next_back().is_some_and(|entry| entry.key() == b"b" && entry.is_tombstone()));
+    /// assert!(range.next().is_some_and(|entry| entry.key() == b"a" && !entry.is_tombstone()));
+    /// assert!(range.next().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_range_with_tombstones<'k, R: RangeBounds<&'k K>>(self, bounds: R) -> OwnedManagerRange<K, C, S>
+    where
+        K: 'k,
+    {
+        self.into_merge(&bounds, Tombstones::Show)
+    }
+
+    fn into_merge<'k>(self, bounds: &impl RangeBounds<&'k K>, tombstones: Tombstones) -> OwnedManagerRange<K, C, S>
+    where
+        K: 'k,
+    {
+        let ranges = self.tables.tables().map(|table| OwnedRange::new(table, bounds, self.seq));
+        OwnedManagerRange { merge: Merge::new(ranges, tombstones), tables: self.tables }
     }
 }
 

@@ -1,14 +1,14 @@
 //! What there is to know about a manager.
 
-use core::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 use super::queue::TableStage;
 use super::tables::{Generation, TableId, Tags};
-use super::{MemtableManager, Shared};
+use super::{MemtableManager, Shared, order};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
+use crate::error::Corruption;
 use crate::list::Key;
 
 /// A table of a manager. Exact for a frozen table; for the active one when nobody writes meanwhile.
@@ -105,9 +105,9 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
             rotations: state.rotations,
             flushes: state.flushes,
             failed_flushes: state.failed_flushes,
-            delays: throttle.delays.load(Relaxed),
-            stalls: throttle.stalls.load(Relaxed),
-            stalled_time: Duration::from_nanos(throttle.stalled_nanos.load(Relaxed)),
+            delays: throttle.delays.load(order::PLAIN),
+            stalls: throttle.stalls.load(order::PLAIN),
+            stalled_time: Duration::from_nanos(throttle.stalled_nanos.load(order::PLAIN)),
             recycled_tables: state.recycling.recycled,
             spare_tables: state.recycling.spare(),
         }
@@ -123,9 +123,45 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
         self.shared.current.load().tables().map(|table| table.memory_usage()).sum()
     }
 
+    /// Bytes taken from the arena of the active table. Takes no lock and no memory: for engines that say themselves when to
+    /// [`rotate`](Self::rotate).
+    ///
+    /// ```
+    /// use memskip::{ManagerConfig, MemtableManager};
+    ///
+    /// let manager = MemtableManager::new(ManagerConfig::new().max_table_bytes(usize::MAX))?;
+    /// manager.put(b"k", &[0; 1000])?;
+    /// // … at the end of a log segment:
+    /// if manager.active_memory_usage() >= 1000 {
+    ///     manager.rotate();
+    /// }
+    /// assert_eq!((manager.frozen_tables(), manager.active_memory_usage()), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn active_memory_usage(&self) -> usize {
+        self.shared.current.load().active().table.memory_usage()
+    }
+
     /// Versions in all tables.
     pub fn version_count(&self) -> usize {
         self.shared.current.load().tables().map(|table| table.version_count()).sum()
+    }
+
+    /// Walks every table, the active one and those that are queued, as [`Table::validate`](crate::Table::validate) does, and
+    /// reports the first broken invariant. For tests, and for engines' paranoid mode; exact when nobody writes meanwhile.
+    ///
+    /// ```
+    /// use memskip::{ManagerConfig, MemtableManager};
+    ///
+    /// let manager = MemtableManager::new(ManagerConfig::new())?;
+    /// manager.put(b"k", b"v")?;
+    /// manager.rotate();
+    /// manager.delete(b"k")?;
+    /// manager.validate()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn validate(&self) -> Result<(), Corruption> {
+        self.shared.current.load().tables().try_for_each(|table| table.validate())
     }
 }
 

@@ -9,13 +9,14 @@
 //! may bring them across a rotation in any order. Nor would the number alone: with [`EpochClock`], two writes of one key that
 //! overlap, on either side of a rotation, may have the same.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::boxed::Box;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::limits::Credits;
+use super::order;
 use crate::clock::{EpochClock, SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
 use crate::entry::Entry;
@@ -88,7 +89,7 @@ pub(super) struct Pin<'a>(&'a AtomicUsize);
 
 impl Drop for Pin<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
+        self.0.fetch_sub(1, order::UNPIN);
     }
 }
 
@@ -114,20 +115,20 @@ impl<K: ?Sized, C, S> Generation<K, C, S> {
     ///
     /// Either the pin comes before `draining` is set, and whoever seals sees it; or it comes after, and is seen here.
     pub(super) fn pin(&self) -> Option<Pin<'_>> {
-        self.pins.fetch_add(1, SeqCst);
+        self.pins.fetch_add(1, order::PIN);
         let pin = Pin(&self.pins);
-        (!self.draining.load(SeqCst)).then_some(pin)
+        (!self.draining.load(order::PIN)).then_some(pin)
     }
 
     pub(super) fn note_tag(&self, tag: u64) {
-        self.first_tag.fetch_min(tag, SeqCst);
-        self.last_tag.fetch_max(tag, SeqCst);
-        self.is_tagged.store(true, SeqCst);
+        self.first_tag.fetch_min(tag, order::PLAIN);
+        self.last_tag.fetch_max(tag, order::PLAIN);
+        self.is_tagged.store(true, order::TAGGED);
     }
 
     pub(super) fn tags(&self) -> Option<Tags> {
-        let tags = || Tags { first: self.first_tag.load(SeqCst), last: self.last_tag.load(SeqCst) };
-        self.is_tagged.load(SeqCst).then(tags)
+        let tags = || Tags { first: self.first_tag.load(order::PLAIN), last: self.last_tag.load(order::PLAIN) };
+        self.is_tagged.load(order::TAGGED_READ).then(tags)
     }
 }
 
@@ -139,7 +140,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Generation<K, C, S> {
 
     /// Ends the epoch in which the table takes writes: the next one's come behind it, see [`settle`](Self::settle).
     pub(super) fn leave(&self) {
-        self.leaving.store(true, SeqCst);
+        self.leaving.store(true, order::LEAVE);
         let _ = self.table.snapshot();
     }
 
@@ -149,7 +150,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Generation<K, C, S> {
     /// divides it from the next table; or that is seen here, and the snapshot drawn here does.
     #[inline]
     pub(super) fn settle(&self) {
-        if self.leaving.load(SeqCst) {
+        if self.leaving.load(order::LEAVE) {
             let _ = self.table.snapshot();
         }
     }
@@ -159,8 +160,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Generation<K, C, S> {
         if self.max_seq.get().is_some() {
             return true;
         }
-        self.draining.store(true, SeqCst);
-        if self.pins.load(SeqCst) != 0 || self.table.try_freeze().is_none() {
+        self.draining.store(true, order::PIN);
+        if self.pins.load(order::PIN) != 0 || self.table.try_freeze().is_none() {
             return false;
         }
         self.max_seq.get_or_init(|| self.table.max_seq());

@@ -3,13 +3,13 @@
 //! The level is one word that writes only read; it changes when a table is frozen or retired. Only frozen tables count, so
 //! that whoever stalls waits for a flush that can happen.
 
-use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::error::WriteError;
 use super::queue::State;
-use super::{ManagerConfig, Shared};
+use super::{ManagerConfig, MemtableManager, Shared, order};
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 use crate::list::Key;
@@ -20,7 +20,7 @@ const SLOW: u8 = 1;
 const STALLED: u8 = 2;
 const CLOSED: u8 = 3;
 
-/// The level, and what it has cost. The counters are statistics: `Relaxed`.
+/// The level, set under the manager's lock, and what it has cost.
 #[derive(Default)]
 pub(super) struct Throttle {
     level: AtomicU8,
@@ -31,11 +31,11 @@ pub(super) struct Throttle {
 
 impl Throttle {
     pub(super) fn close(&self) {
-        self.level.store(CLOSED, SeqCst);
+        self.level.store(CLOSED, order::PLAIN);
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.level.load(SeqCst) == CLOSED
+        self.level.load(order::PLAIN) == CLOSED
     }
 
     /// Sets the level by what is frozen.
@@ -54,12 +54,12 @@ impl Throttle {
             OPEN
         };
         if !self.is_closed() {
-            self.level.store(level, SeqCst);
+            self.level.store(level, order::PLAIN);
         }
     }
 
     pub(super) fn pressure(&self) -> Pressure {
-        match self.level.load(SeqCst) {
+        match self.level.load(order::PLAIN) {
             OPEN => Pressure::Normal,
             SLOW => Pressure::Backpressure,
             _ => Pressure::Full,
@@ -71,7 +71,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     /// Lets a write through, at once, after a delay, when a flush completes, or not at all.
     #[inline]
     pub(super) fn admit(&self) -> Result<(), WriteError> {
-        match self.throttle.level.load(SeqCst) {
+        match self.throttle.level.load(order::PLAIN) {
             OPEN => Ok(()),
             level => self.admit_slowly(level),
         }
@@ -80,7 +80,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     #[cold]
     fn admit_slowly(&self, level: u8) -> Result<(), WriteError> {
         if level == SLOW {
-            self.throttle.delays.fetch_add(1, Relaxed);
+            self.throttle.delays.fetch_add(1, order::PLAIN);
             std::thread::sleep(self.config.soft_delay);
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         let mut state = self.lock();
         let mut stalled = false;
         let admitted = loop {
-            match self.throttle.level.load(SeqCst) {
+            match self.throttle.level.load(order::PLAIN) {
                 OPEN | SLOW => break Ok(()),
                 CLOSED => break Err(WriteError::ShutDown),
                 _ => {}
@@ -107,10 +107,39 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         };
         drop(state);
         if stalled {
-            self.throttle.stalls.fetch_add(1, Relaxed);
-            self.throttle.stalled_nanos.fetch_add(nanos(begun.elapsed()), Relaxed);
+            self.throttle.stalls.fetch_add(1, order::PLAIN);
+            self.throttle.stalled_nanos.fetch_add(nanos(begun.elapsed()), order::PLAIN);
         }
         admitted
+    }
+}
+
+impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
+    /// Waits as a write waits, with the same delays and errors, and writes nothing. For engines that have a log: what is in the
+    /// log must not be refused afterwards.
+    ///
+    /// The room can be gone again when the write comes, if somebody has rotated the active table meanwhile: another writer that
+    /// filled it, its age, [`rotate`](Self::rotate). An engine with one writer at a time, no
+    /// [`max_table_age`](ManagerConfig::max_table_age) and no other callers of `rotate` keeps it. Others give
+    /// [`stall_timeout`](ManagerConfig::stall_timeout) `Duration::MAX`: then a write may wait, and is never
+    /// [`Stalled`](WriteError::Stalled). Above a soft limit this and the write are delayed once each.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use memskip::{ManagerConfig, MemtableManager, WriteError};
+    ///
+    /// let manager = MemtableManager::new(ManagerConfig::new().max_frozen_tables(1).stall_timeout(Duration::ZERO))?;
+    /// let mut log = Vec::new();
+    /// manager.wait_for_room()?;
+    /// log.push((b"k", b"v"));
+    /// manager.put(b"k", b"v")?;
+    /// manager.rotate();
+    /// assert!(matches!(manager.wait_for_room(), Err(WriteError::Stalled { frozen_tables: 1, .. })));
+    /// assert_eq!(log.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_for_room(&self) -> Result<(), WriteError> {
+        self.shared.admit()
     }
 }
 

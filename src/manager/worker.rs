@@ -1,6 +1,5 @@
 //! Background threads that flush.
 
-use core::sync::atomic::Ordering::SeqCst;
 use std::boxed::Box;
 use std::error::Error;
 use std::format;
@@ -9,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-use super::{FlushJob, MemtableManager, Shared};
+use super::{FlushJob, MemtableManager, Shared, order};
 use crate::clock::{EpochClock, SeqClock};
 use crate::comparator::{Bytewise, Comparator};
 use crate::list::Key;
@@ -90,7 +89,7 @@ where
 
 impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     fn flush_until_stopped(self: &Arc<Self>, flush: &impl Flush<K, C, S>) {
-        while !self.stopped.load(SeqCst) {
+        while !self.stopped.load(order::STOP) {
             let Some(job) = self.wait_for_job(None) else {
                 // Closed: another flusher may still fail and give its table back.
                 self.pause(Duration::from_millis(1));
@@ -112,7 +111,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     fn pause(&self, time: Duration) {
         let Some(until) = Instant::now().checked_add(time) else { return };
         let mut state = self.lock();
-        while !self.stopped.load(SeqCst) {
+        while !self.stopped.load(order::STOP) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -126,7 +125,7 @@ impl<K: ?Sized, C, S> MemtableManager<K, C, S> {
     /// Stops the background threads and waits for them.
     pub(super) fn stop_flushers(&self) {
         let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.stopped.store(true, SeqCst);
+        self.shared.stopped.store(true, order::STOP);
         drop(state);
         self.shared.stop.notify_all();
         self.shared.work.notify_all();

@@ -149,7 +149,7 @@ macro_rules! reads {
                 let bytes = key.as_bytes();
                 let is_it = |at: &Position| list.key_at(*at).as_bytes() == bytes;
                 let at = *self.positions.find(hash(bytes, self.seed), is_it)?;
-                Some((list.key_at(at), list.visible(at, SeqNo::MAX)?))
+                list.entry_at(at, SeqNo::MAX)
             }
 
             /// The newest version of a key: its value, and whether it is a tombstone.

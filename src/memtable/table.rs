@@ -239,7 +239,7 @@ where
     /// assert!(table.cursor_at(b"c").is_none());
     /// ```
     pub fn cursor_at(&self, key: &K) -> Option<Cursor<'_, K, C, A, S, MAX_HEIGHT>> {
-        let mut cursor = self.cursor();
+        let mut cursor = Cursor::nowhere(&self.list, SeqNo::MAX);
         cursor.seek(key).then_some(cursor)
     }
 

@@ -1,0 +1,604 @@
+//! The engine of `examples/lsm_store`: what it promises while it lives, and when it is opened again.
+
+#![cfg(all(feature = "std", unix, target_pointer_width = "64", not(any(loom, shuttle))))]
+
+#[allow(dead_code, unreachable_pub)]
+#[path = "../examples/lsm_store/engine/mod.rs"]
+mod engine;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use engine::{AsyncStore, Batch, Durability, Error, Options, Snapshot, Store};
+use tempfile::{TempDir, tempdir};
+
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn light() -> bool {
+    std::env::var_os("MEMSKIP_LIGHT").is_some()
+}
+
+/// Small tables, so that a test sees many flushes.
+fn small() -> Options {
+    Options { memtable_bytes: 32 << 10, queued_memtables: 2, durability: Durability::None, ..Options::default() }
+}
+
+fn dir() -> TempDir {
+    tempdir().expect("a temporary directory")
+}
+
+fn open(dir: &TempDir, options: Options) -> Store {
+    Store::open(dir.path(), options).expect("opens")
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+fn all(store: &Store) -> Map {
+    store.range(..).expect("scans").map(|item| item.expect("reads")).collect()
+}
+
+fn all_of(snapshot: &Snapshot) -> Map {
+    snapshot.range(..).expect("scans").map(|item| item.expect("reads")).collect()
+}
+
+/// A scan that is taken from both ends in turn gives what the model gives.
+fn check_range(snapshot: &Snapshot, model: &Map, random: &mut Random, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>)) {
+    let mut scan = snapshot.range(bounds.clone()).expect("scans");
+    let mut expected = model.range(bounds);
+    loop {
+        let (found, wanted) = if random.below(2) == 0 {
+            (scan.next(), expected.next())
+        } else {
+            (scan.next_back(), expected.next_back())
+        };
+        let found = found.map(|item| item.expect("reads"));
+        assert_eq!(found, wanted.map(|(key, value)| (key.clone(), value.clone())));
+        if found.is_none() {
+            assert!(scan.next().is_none() && scan.next_back().is_none());
+            return;
+        }
+    }
+}
+
+/// Random puts, deletes, batches, flushes, reopens and compactions do what they do to a map; snapshots that were taken on the way
+/// still show the map of that moment.
+#[test]
+fn a_map_with_snapshots() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let dir = dir();
+    let mut store = open(&dir, small());
+    let mut model = Map::new();
+    let mut snapshots: Vec<(Snapshot, Map)> = Vec::new();
+    let key = |random: &mut Random| format!("{:04}", random.below(600)).into_bytes();
+    let steps = if light() { 3_000 } else { 12_000 };
+    for step in 0..steps {
+        match random.below(1000) {
+            0..600 => {
+                let (key, value) = (key(&mut random), vec![step as u8; random.below(120) as usize]);
+                store.put(&key, &value).expect("puts");
+                model.insert(key, value);
+            }
+            600..800 => {
+                let key = key(&mut random);
+                store.delete(&key).expect("deletes");
+                model.remove(&key);
+            }
+            800..900 => {
+                let mut batch = Batch::new();
+                for _ in 0..random.below(20) {
+                    let key = key(&mut random);
+                    if random.below(3) == 0 {
+                        batch.delete(&key);
+                        model.remove(&key);
+                    } else {
+                        let value = step.to_string().into_bytes();
+                        batch.put(&key, &value);
+                        model.insert(key, value);
+                    }
+                }
+                store.write(&batch).expect("writes");
+            }
+            900..975 => {
+                let key = key(&mut random);
+                assert_eq!(store.get(&key).expect("gets"), model.get(&key).cloned());
+            }
+            975..985 => {
+                let (low, high) = (key(&mut random), key(&mut random));
+                let (low, high) = (low.clone().min(high.clone()), low.max(high));
+                let snapshot = store.snapshot().expect("snapshot");
+                check_range(
+                    &snapshot,
+                    &model,
+                    &mut random,
+                    (Bound::Included(low.clone()), Bound::Excluded(high.clone())),
+                );
+                check_range(&snapshot, &model, &mut random, (Bound::Excluded(low), Bound::Unbounded));
+                check_range(&snapshot, &model, &mut random, (Bound::Unbounded, Bound::Included(high)));
+            }
+            985..992 => snapshots.push((store.snapshot().expect("snapshot"), model.clone())),
+            992..996 => {
+                let (snapshot, then) = match snapshots.len() {
+                    0 => continue,
+                    len => snapshots.swap_remove(random.below(len as u64) as usize),
+                };
+                assert_eq!(all_of(&snapshot), then, "step {step}");
+                for key in then.keys().take(50) {
+                    assert_eq!(snapshot.get(key).expect("gets").as_ref(), then.get(key));
+                }
+            }
+            996..998 => store.flush().expect("flushes"),
+            _ => {
+                for (snapshot, then) in snapshots.drain(..) {
+                    assert_eq!(all_of(&snapshot), then, "step {step}");
+                }
+                store.close().expect("closes");
+                store = open(&dir, small());
+                assert_eq!(all(&store), model, "step {step}, opened again");
+            }
+        }
+    }
+    assert_eq!(all(&store), model);
+    let verified = store.verify().expect("is in order");
+    assert_eq!(verified.keys, model.len() as u64);
+    for prefix in [&b""[..], b"0", b"01", b"012", b"0123", b"9", &[0xff, 0xff]] {
+        let found: Map = store.prefix(prefix).expect("scans").map(|item| item.expect("reads")).collect();
+        let wanted: Map = model.clone().into_iter().filter(|(key, _)| key.starts_with(prefix)).collect();
+        assert_eq!(found, wanted);
+    }
+}
+
+/// Writers change two keys in one batch each, while tables are flushed and compacted below them. No read sees one without the
+/// other, none sees a number go back, and snapshots do not change.
+#[test]
+fn batches_are_seen_whole_while_tables_move_to_disk() {
+    let dir = dir();
+    let store = open(&dir, small());
+    let pairs: u32 = 40;
+    let write = |store: &Store, pair: u32, number: u64| {
+        let mut batch = Batch::new();
+        let mut value = number.to_be_bytes().to_vec();
+        value.resize(100, 0);
+        batch.put(format!("a{pair:03}").as_bytes(), &value);
+        batch.put(format!("z{pair:03}").as_bytes(), &value);
+        store.write(&batch).expect("writes");
+    };
+    for pair in 0..pairs {
+        write(&store, pair, 0);
+    }
+    let number = |value: &[u8]| u64::from_be_bytes(value[..8].try_into().expect("eight bytes"));
+    let done = AtomicBool::new(false);
+    let rounds: u64 = if light() { 60 } else { 300 };
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 1..=rounds {
+                (0..pairs).for_each(|pair| write(&store, pair, round));
+            }
+            done.store(true, SeqCst);
+        });
+        for reader in 0..2 {
+            let (store, done) = (&store, &done);
+            scope.spawn(move || {
+                let mut random = Random(77 + reader);
+                let mut seen = vec![0; pairs as usize];
+                while !done.load(SeqCst) {
+                    let pair = random.below(u64::from(pairs)) as usize;
+                    let snapshot = store.snapshot().expect("snapshot");
+                    let get = |side: char| {
+                        let value = snapshot.get(format!("{side}{pair:03}").as_bytes()).expect("gets");
+                        number(&value.expect("was never deleted"))
+                    };
+                    let (a, z) = (get('a'), get('z'));
+                    assert_eq!(a, z, "half a batch");
+                    assert!(a >= seen[pair], "pair {pair} went back from {} to {a}", seen[pair]);
+                    seen[pair] = a;
+                    if random.below(8) == 0 {
+                        let before = all_of(&snapshot);
+                        assert_eq!(before.len(), 2 * pairs as usize);
+                        for pair in 0..pairs {
+                            let of = |side: char| &before[format!("{side}{pair:03}").as_bytes()];
+                            assert_eq!(of('a'), of('z'), "half a batch in a scan");
+                        }
+                        assert_eq!(all_of(&snapshot), before);
+                    }
+                }
+            });
+        }
+        writer.join().expect("writes");
+    });
+    let stats = store.stats();
+    assert!(stats.flushed_tables > 10, "{stats}");
+    assert_eq!(all(&store).len(), 2 * pairs as usize);
+}
+
+#[test]
+fn nobody_else_may_open_it() {
+    let dir = dir();
+    let store = open(&dir, small());
+    store.put(b"k", b"v").expect("puts");
+    let error = Store::open(dir.path(), small()).err().expect("taken");
+    assert!(matches!(error, Error::InUse(_)), "{error}");
+    assert!(error.to_string().contains("another store has it open"), "{error}");
+    // Files that a snapshot reads must not be somebody else's to remove.
+    let snapshot = store.snapshot().expect("snapshot");
+    let clone = store.clone();
+    store.close().expect("closes");
+    assert!(matches!(clone.put(b"k", b"w"), Err(Error::Closed)));
+    assert!(matches!(clone.get(b"k"), Err(Error::Closed)));
+    drop(clone);
+    assert!(matches!(Store::open(dir.path(), small()), Err(Error::InUse(_))));
+    assert_eq!(snapshot.get(b"k").expect("gets"), Some(b"v".to_vec()));
+    drop(snapshot);
+    let store = open(&dir, small());
+    assert_eq!(store.get(b"k").expect("gets"), Some(b"v".to_vec()));
+}
+
+#[test]
+fn what_is_out_of_bounds_is_refused_and_leaves_nothing() {
+    let dir = dir();
+    assert!(matches!(Store::open(dir.path(), Options { memtable_bytes: 0, ..small() }), Err(Error::Invalid(_))));
+    assert!(matches!(Store::open(dir.path(), Options { queued_memtables: 0, ..small() }), Err(Error::Invalid(_))));
+    let store = open(&dir, small());
+    let longest = vec![b'k'; 65_535];
+    let too_long = vec![b'k'; 65_536];
+    assert!(matches!(store.put(b"", b"v"), Err(Error::Invalid(_))));
+    assert!(matches!(store.put(&too_long, b"v"), Err(Error::Invalid(_))));
+    let mut batch = Batch::new();
+    batch.put(b"good", b"v");
+    batch.delete(b"");
+    assert!(matches!(store.write(&batch), Err(Error::Invalid(_))));
+    assert_eq!(all(&store), Map::new());
+    store.write(&Batch::new()).expect("nothing to do");
+    store.put(&longest, b"v").expect("puts");
+    store.flush().expect("flushes");
+    assert_eq!(store.get(&longest).expect("gets"), Some(b"v".to_vec()));
+    assert_eq!(store.get(&too_long).expect("gets"), None);
+    assert_eq!(store.get(b"").expect("gets"), None);
+    assert_eq!(store.range(too_long.clone()..).expect("scans").count(), 0);
+    assert_eq!(store.range(..too_long.clone()).expect("scans").count(), 1);
+    assert_eq!(store.range(vec![]..=too_long).expect("scans").count(), 1);
+    assert_eq!(store.range((Bound::Excluded(longest.clone()), Bound::Excluded(longest))).expect("scans").count(), 0);
+    assert_eq!(store.range(vec![2]..vec![1]).expect("scans").count(), 0);
+}
+
+/// Where the tables should go, there is a file: all flushes fail until it is gone. Writers wait, readers see everything, and
+/// nothing is lost.
+#[test]
+fn a_failed_flush_is_tried_again_and_holds_writers_back() {
+    let dir = dir();
+    let store = open(&dir, small());
+    store.put(b"before", b"flush").expect("puts");
+    store.flush().expect("flushes");
+    let (tables, away) = (dir.path().join("tree/tables"), dir.path().join("tables"));
+    fs::rename(&tables, &away).expect("renames");
+    fs::write(&tables, b"in the way").expect("writes");
+
+    store.put(b"first", b"1").expect("puts");
+    let error = store.flush().expect_err("cannot");
+    assert!(matches!(error, Error::Flush(_)), "{error}");
+    assert_eq!(store.get(b"first").expect("gets"), Some(b"1".to_vec()));
+    let stats = store.stats();
+    assert!(stats.flush_retries > 0 && stats.last_flush_error.is_some(), "{stats}");
+
+    let count = 2_000;
+    let is_done = Arc::new(AtomicBool::new(false));
+    let writer = thread::spawn({
+        let (store, is_done) = (store.clone(), Arc::clone(&is_done));
+        move || {
+            for i in 0..count {
+                store.put(format!("k{i:05}").as_bytes(), &[7; 100]).expect("waits, and puts");
+            }
+            is_done.store(true, SeqCst);
+        }
+    });
+    // It comes to a halt with two tables queued, each of them tried several times.
+    while store.stats().queued_tables < 2 || store.stats().flush_retries < 4 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!is_done.load(SeqCst), "was not held back");
+    fs::remove_file(&tables).expect("removes");
+    fs::rename(&away, &tables).expect("renames");
+    writer.join().expect("writes");
+    store.flush().expect("flushes");
+    let stats = store.stats();
+    assert!(stats.last_flush_error.is_none() && stats.stalls > 0 && stats.queued_tables == 0, "{stats}");
+    let keys = all(&store);
+    assert_eq!(keys.len(), count + 2);
+    store.close().expect("closes");
+    assert_eq!(all(&open(&dir, small())), keys);
+}
+
+/// Files of flushes that failed half way do not pile up.
+#[test]
+fn failed_flushes_leave_no_files_behind() {
+    let dir = dir();
+    let store = open(&dir, small());
+    store.put(b"k", b"v").expect("puts");
+    // The version of the tree cannot be written: the table has been written by then.
+    let next = (0..10).map(|version| dir.path().join(format!("tree/v{version}"))).find(|path| !path.exists());
+    let next = next.expect("a free name");
+    fs::create_dir(&next).expect("creates");
+    assert!(store.flush().is_err());
+    while store.stats().flush_retries < 5 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let files = fs::read_dir(dir.path().join("tree/tables")).expect("reads").count();
+    assert!(files <= 3, "{files} files of failed flushes");
+    fs::remove_dir(&next).expect("removes");
+    while store.stats().queued_tables > 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(store.get(b"k").expect("gets"), Some(b"v".to_vec()));
+}
+
+/// After a sync that failed nothing is taken any more, and nothing of it was shown.
+#[test]
+fn a_failed_sync_poisons() {
+    let dir = dir();
+    let store = open(&dir, Options { durability: Durability::Always, ..small() });
+    store.put(b"a", b"1").expect("puts");
+    store.fail_syncs(true);
+    assert!(matches!(store.put(b"b", b"2"), Err(Error::Poisoned(_))));
+    store.fail_syncs(false);
+    let error = store.put(b"c", b"3").expect_err("poisoned");
+    assert!(error.to_string().contains("opened again"), "{error}");
+    assert!(store.flush().is_err());
+    assert_eq!(all(&store).len(), 1);
+    assert!(store.close().is_err());
+    // Of what was not acknowledged, it may be there or not.
+    let store = open(&dir, small());
+    let keys = all(&store);
+    assert_eq!((keys.get(&b"a"[..]), keys.get(&b"c"[..])), (Some(&b"1".to_vec()), None));
+    store.put(b"c", b"3").expect("takes writes again");
+}
+
+/// Synced in the background: without a write there is nothing to sync, and a failure comes to the next writer.
+#[test]
+fn the_log_is_synced_at_intervals() {
+    let dir = dir();
+    let store = open(&dir, Options { durability: Durability::Interval(Duration::from_millis(1)), ..small() });
+    store.put(b"a", b"1").expect("puts");
+    while store.stats().wal_syncs == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    store.fail_syncs(true);
+    while store.put(b"b", b"2").is_ok() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(matches!(store.put(b"b", b"2"), Err(Error::Poisoned(_))));
+}
+
+/// Concurrent writers share appends and syncs, blocking and not.
+#[test]
+fn writers_are_committed_in_groups() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+    let dir = dir();
+    let options = Options { durability: Durability::Always, ..Options::default() };
+    let writes: u64 = 1000;
+    runtime.block_on(async {
+        let store = AsyncStore::open(dir.path(), options.clone()).await.expect("opens");
+        let writers: Vec<_> = (0..writes)
+            .map(|i| {
+                let store = store.clone();
+                tokio::spawn(async move { store.put(&i.to_be_bytes(), b"v").await })
+            })
+            .collect();
+        for writer in writers {
+            writer.await.expect("runs").expect("puts");
+        }
+        store.delete(&0u64.to_be_bytes()).await.expect("deletes");
+        let mut batch = Batch::new();
+        batch.put(b"batch", b"v");
+        store.write(batch).await.expect("writes");
+        assert_eq!(store.get(&0u64.to_be_bytes()).await.expect("gets"), None);
+        assert_eq!(store.get(&1u64.to_be_bytes()).await.expect("gets"), Some(b"v".to_vec()));
+        assert_eq!(store.get(b"nowhere").await.expect("gets"), None);
+        assert!(matches!(store.put(b"", b"v").await, Err(Error::Invalid(_))));
+        let stats = store.store().stats();
+        assert!(stats.wal_syncs < writes / 2 && stats.wal_appends < writes / 2, "{stats}");
+    });
+    drop(runtime);
+
+    // The thread of the asynchronous front lets go of it in its own time.
+    let store = loop {
+        match Store::open(dir.path(), options.clone()) {
+            Ok(store) => break store,
+            Err(error) => assert!(matches!(error, Error::InUse(_)), "{error}"),
+        }
+    };
+    assert_eq!(all(&store).len() as u64, writes);
+    thread::scope(|scope| {
+        for writer in 0..8u64 {
+            let store = &store;
+            scope.spawn(move || {
+                for i in 0..40 {
+                    store.put(&(writer << 32 | i).to_le_bytes(), b"w").expect("puts");
+                }
+            });
+        }
+    });
+    let stats = store.stats();
+    assert!(stats.wal_syncs <= 320, "{stats}");
+    assert_eq!(all(&store).values().filter(|value| *value == b"w").count(), 320);
+}
+
+/// The log's segments, oldest first.
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir.join("wal")).expect("reads");
+    let mut files: Vec<_> = files.map(|file| file.expect("reads").path()).collect();
+    files.sort();
+    files
+}
+
+/// A store with one segment: the log, where its records end, and what is in it after each.
+fn one_segment() -> (TempDir, PathBuf, Vec<u64>, Vec<Map>) {
+    let dir = dir();
+    let store = open(&dir, Options::default());
+    let path = segments(dir.path()).remove(0);
+    let (mut ends, mut maps) = (vec![fs::metadata(&path).expect("is there").len()], vec![Map::new()]);
+    for i in 0..6u8 {
+        let mut batch = Batch::new();
+        batch.put(&[i + 1], &vec![i; 10 + usize::from(i)]);
+        batch.put(b"same", &[i]);
+        if i > 2 {
+            batch.delete(&[i - 1]);
+        }
+        store.write(&batch).expect("writes");
+        maps.push(all(&store));
+        ends.push(fs::metadata(&path).expect("is there").len());
+    }
+    store.close().expect("closes");
+    (dir, path, ends, maps)
+}
+
+/// Wherever an append was cut off: what came before it is there, nothing of it is, and writing goes on.
+#[test]
+fn a_torn_tail_is_cut_off_at_every_length() {
+    let (dir, path, ends, maps) = one_segment();
+    let whole = fs::read(&path).expect("reads");
+    let last_but_one = ends[ends.len() - 2];
+    for len in last_but_one..whole.len() as u64 {
+        for filler in [&[][..], &[0; 9], &[0xff; 40]] {
+            let mut bytes = whole[..len as usize].to_vec();
+            bytes.extend_from_slice(filler);
+            fs::write(&path, &bytes).expect("writes");
+            let store = open(&dir, Options::default());
+            assert_eq!(all(&store), maps[maps.len() - 2], "cut at {len}");
+            assert_eq!(store.stats().torn_bytes, bytes.len() as u64 - last_but_one);
+            store.put(b"later", b"l").expect("puts");
+            store.close().expect("closes");
+            let store = open(&dir, Options::default());
+            assert_eq!(store.stats().torn_bytes, 0);
+            assert_eq!(store.get(b"later").expect("gets"), Some(b"l".to_vec()));
+            assert_eq!(all(&store).len(), maps[maps.len() - 2].len() + 1);
+        }
+    }
+}
+
+/// A flipped byte in front of a record that can be read is reported with file and offset of the record it is in. In the last
+/// record it is what a crash may leave, and costs that record.
+#[test]
+fn flipped_bytes_are_reported_or_cut_off() {
+    let (dir, path, ends, maps) = one_segment();
+    let whole = fs::read(&path).expect("reads");
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        fs::write(&path, &bytes).expect("writes");
+        let record = ends.partition_point(|end| *end <= at as u64);
+        match Store::open(dir.path(), Options::default()) {
+            Err(Error::Corrupt { file, offset, .. }) => {
+                assert_eq!(file, path);
+                let start = if record == 0 { 0 } else { ends[record - 1] };
+                assert_eq!(offset, start, "byte {at}");
+                assert!(record < ends.len() - 1, "byte {at} is in the last record");
+                assert!(fs::read(&path).expect("reads") == bytes, "the evidence was changed");
+            }
+            Err(error) => panic!("byte {at}: {error}"),
+            Ok(store) => {
+                // The four bytes behind the header's checksum mean nothing, but are checked as well.
+                assert_eq!(record, ends.len() - 1, "byte {at} was not noticed");
+                assert_eq!(all(&store), maps[maps.len() - 2], "byte {at}");
+            }
+        }
+    }
+}
+
+/// In a segment that is not the last, there is no tail to be forgiven; and none may be missing.
+#[test]
+fn older_segments_must_be_whole() {
+    let dir = dir();
+    let store = open(&dir, Options { queued_memtables: 8, ..small() });
+    let tables = dir.path().join("tree/tables");
+    fs::remove_dir(&tables).expect("removes");
+    for i in 0..3u8 {
+        store.put(&[i + 1], b"v").expect("puts");
+        assert!(store.flush().is_err());
+    }
+    drop(store);
+    fs::create_dir(&tables).expect("creates");
+    let files = segments(dir.path());
+    assert_eq!(files.len(), 4, "{files:?}");
+    let bytes = fs::read(&files[1]).expect("reads");
+
+    fs::write(&files[1], &bytes[..bytes.len() - 1]).expect("writes");
+    let corrupt = |file: &Path| match Store::open(dir.path(), small()) {
+        Err(Error::Corrupt { file: found, offset, .. }) => {
+            assert_eq!(found, file);
+            offset
+        }
+        other => panic!("{:?}", other.err()),
+    };
+    assert_eq!(corrupt(&files[1]), 32);
+    // Cut between two records: only the next segment tells.
+    fs::write(&files[1], &bytes[..32]).expect("writes");
+    assert_eq!(corrupt(&files[2]), 16);
+    fs::remove_file(&files[1]).expect("removes");
+    assert_eq!(corrupt(&files[1]), 0);
+    fs::write(&files[1], &bytes).expect("writes");
+    // What a crash leaves of the making of a segment.
+    for rest in [&b""[..], b"msk-wal", &[0; 32]] {
+        fs::write(&files[3], rest).expect("writes");
+        let store = open(&dir, small());
+        assert_eq!(all(&store).len(), 3);
+    }
+}
+
+/// A segment is there as long as its table is not in the tree, and gone afterwards. What is in the tree is found without it.
+#[test]
+fn segments_are_removed_when_their_table_is_durable() {
+    let dir = dir();
+    let store = open(&dir, small());
+    let first = segments(dir.path());
+    let tables = dir.path().join("tree/tables");
+    fs::remove_dir(&tables).expect("removes");
+    store.put(b"k", b"v").expect("puts");
+    assert!(store.flush().is_err());
+    assert!(first[0].exists(), "removed before its table was durable");
+    assert_eq!(segments(dir.path()).len(), 2);
+    fs::create_dir(&tables).expect("creates");
+    store.flush().expect("flushes");
+    assert!(!first[0].exists());
+    assert_eq!(store.stats().wal_segments, 1);
+    // The sequence numbers go on, though no record is left to tell.
+    let last = segments(dir.path()).remove(0);
+    store.close().expect("closes");
+    let header = fs::read(&last).expect("reads");
+    assert_eq!(header[16..24], 2u64.to_le_bytes());
+    let store = open(&dir, small());
+    assert_eq!(store.get(b"k").expect("gets"), Some(b"v".to_vec()));
+    store.delete(b"k").expect("deletes");
+    store.close().expect("closes");
+    assert_eq!(all(&open(&dir, small())), Map::new());
+}
+
+/// Damage is found by the check of an open store as well.
+#[test]
+fn verify_reads_the_log() {
+    let dir = dir();
+    let store = open(&dir, Options::default());
+    for i in 1..100u8 {
+        store.put(&[i], &[i; 20]).expect("puts");
+    }
+    let verified = store.verify().expect("is in order");
+    assert_eq!((verified.wal_records, verified.keys, verified.memory_entries), (99, 99, 99));
+    let path = segments(dir.path()).remove(0);
+    let mut bytes = fs::read(&path).expect("reads");
+    bytes[60] ^= 1;
+    fs::write(&path, bytes).expect("writes");
+    assert!(matches!(store.verify(), Err(Error::Corrupt { .. })));
+}
