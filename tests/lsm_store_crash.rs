@@ -1,8 +1,9 @@
 //! The engine of `examples/lsm_store`, killed at random moments.
 //!
-//! A child process (this program, called for [`child`] alone) writes a pattern that both know and acknowledges each write on stdout.
-//! The parent kills it, opens what is left, and finds every acknowledged write, and of the one that was under way per writer all
-//! or nothing. Then, on copies, it cuts the end off the log and flips single bytes of it.
+//! A child process (this program, called for [`child`] alone) writes a pattern that both know and acknowledges each
+//! write on stdout. The parent kills it, opens what is left, and finds every acknowledged write, and of the one that
+//! was under way per writer all or nothing. Then, on copies, it cuts the end off the log and flips single bytes of
+//! it.
 
 #![cfg(all(feature = "std", unix, target_pointer_width = "64", not(any(loom, shuttle))))]
 
@@ -24,6 +25,12 @@ type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 const WRITERS: usize = 2;
 const KEYS: u64 = 40;
+
+/// In memory where that can be had: what the process has written survives its end there as well, and nothing here
+/// asks for more.
+fn temporary() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
+}
 
 /// Set for the child: directory, round, and for each writer the number of the first write.
 const TASK: &str = "MEMSKIP_LSM_STORE_CRASH";
@@ -144,14 +151,16 @@ impl Known {
     }
 }
 
-/// Goes on from what is known until it is what is found, to the write before `limit` at most.
+/// Goes on from what is known to the last moment before `limit` at which it is what is found. (A write that deletes
+/// what is not there changes nothing; whether it is there does not matter.)
 fn find(mut known: Known, writer: usize, found: &Map, limit: u64) -> Option<Known> {
+    let mut last = None;
     loop {
         if known.model == *found {
-            return Some(known);
+            last = Some(known.clone());
         }
         if known.next >= limit {
-            return None;
+            return last;
         }
         known.advance(writer);
     }
@@ -208,7 +217,7 @@ fn prefixes(store: &Store, before: &[Known; WRITERS], limits: &[u64; WRITERS], w
 fn killed_at_any_moment() {
     let is_light = std::env::var_os("MEMSKIP_LIGHT").is_some();
     let rounds = if is_light { 24 } else { 210 };
-    let temporary = tempfile::tempdir().expect("a directory");
+    let temporary = temporary();
     let (dir, other) = (temporary.path().join("store"), temporary.path().join("copy"));
     let mut state = 0x2545_f491_4f6c_dd1d;
     let mut known: [Known; WRITERS] = Default::default();
@@ -227,7 +236,7 @@ fn killed_at_any_moment() {
         let limits = next.map(|next| next + 1);
         // Of the log as it was left. It may have lost what came last, and nothing else.
         let is_written = segments_exist(&dir);
-        if is_written && round % 2 == 0 {
+        for _ in 0..if is_written && round % 2 == 0 { 2 } else { 0 } {
             let _ = fs::remove_dir_all(&other);
             copy(&dir, &other);
             let file = segments(&other).pop().expect("a segment");
@@ -239,7 +248,7 @@ fn killed_at_any_moment() {
                 let store = Store::open(&other, options(round)).expect("a torn tail is no damage");
                 let found = prefixes(&store, &before, &limits, "cut");
                 let lost: u64 = (0..WRITERS).map(|writer| next[writer].saturating_sub(found[writer].next)).sum();
-                assert!(lost <= 1 + cut as u64 / 38, "{lost} writes lost with {cut} bytes");
+                assert!(lost <= 1 + (cut as u64 - 1) / 28, "{lost} writes lost with {cut} bytes");
             }
         }
         if is_written && round % 2 == 1 {
@@ -277,7 +286,6 @@ fn killed_at_any_moment() {
         let store = Store::open(&dir, options(round + 1)).expect("opens");
         let found = contents(&store);
         for writer in 0..WRITERS {
-            // A write can change nothing: then it is not known whether it is there, and it does not matter.
             let here = find(known[writer].clone(), writer, &found[writer], limits[writer]);
             let here = here.unwrap_or_else(|| panic!("round {round}: acknowledged writes of writer {writer} are lost"));
             lost_unacknowledged += u64::from(here.next == next[writer]);
@@ -290,7 +298,7 @@ fn killed_at_any_moment() {
         "{rounds} kills, {acknowledged} writes acknowledged, {cuts} cuts, {flips} flips of which {reported} were reported, \
          {last} segments, {lost_unacknowledged} times nothing of the write under way"
     );
-    assert!(acknowledged > 20 * rounds && last > rounds / 4 && cuts > 0 && flips > 0 && reported > 0);
+    assert!(acknowledged > 5 * rounds && last > rounds / 4 && cuts > 0 && flips > 0 && reported > 0);
 }
 
 fn segments_exist(dir: &Path) -> bool {
@@ -300,7 +308,7 @@ fn segments_exist(dir: &Path) -> bool {
 /// An append that the system refuses half way leaves a log to which the next one is appended, or none at all.
 #[test]
 fn refused_appends_leave_a_readable_log() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = temporary();
     // 40 blocks of 512 bytes per file; the signal that goes with it is ignored.
     let script = "trap '' XFSZ; ulimit -f 40; exec \"$0\" \"$@\"";
     let output = Command::new("sh")

@@ -8,18 +8,22 @@ use std::path::PathBuf;
 
 /// Runs memskip and its peers side by side: the same keys, one process, alternating rounds, every answer verified.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[cfg(feature = "memskip")]
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Entries per table.
-    #[arg(short = 'n', long, value_delimiter = ',', default_values_t = [100, 10_000, 100_000, 1_000_000])]
+    #[arg(short = 'n', long, num_args = 1.., value_delimiter = ',', default_values_t = [100, 10_000, 100_000, 1_000_000])]
     pub entries: Vec<usize>,
 
     /// Threads. Beyond one, only workloads that threads can share run, and only on tables of 10,000 entries or more.
-    #[arg(short, long, value_delimiter = ',', default_values_t = [1, 2])]
+    #[arg(short, long, num_args = 1.., value_delimiter = ',', default_values_t = [1, 2])]
     pub threads: Vec<usize>,
 
-    /// Shapes of keys.
-    #[arg(short, long, value_delimiter = ',', default_value = "bin16")]
+    /// Shapes of keys: bin16 (random bytes, any number from 8 on), text24, long, seq8, url, path, uuid, mixed.
+    #[arg(short, long, num_args = 1.., value_delimiter = ',', default_value = "bin16")]
     pub keys: Vec<Shape>,
 
     /// Bytes of a value.
@@ -31,15 +35,19 @@ pub struct Args {
     pub rounds: usize,
 
     /// Libraries, by the names of the columns; all if none is named.
-    #[arg(short, long, value_delimiter = ',')]
+    #[arg(short, long, num_args = 1.., value_delimiter = ',')]
     pub peers: Vec<String>,
 
+    /// One more column, memskip-huge: memskip on 2 MiB pages (Linux).
+    #[arg(long)]
+    pub huge: bool,
+
     /// Workloads; all if none is named.
-    #[arg(short, long, value_delimiter = ',')]
+    #[arg(short, long, num_args = 1.., value_delimiter = ',')]
     pub workloads: Vec<Family>,
 
     /// Read percentages of the mixed workload.
-    #[arg(long, value_delimiter = ',', default_values_t = [0, 25, 50, 75, 100], value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(long, num_args = 1.., value_delimiter = ',', default_values_t = [0, 25, 50, 75, 100], value_parser = clap::value_parser!(u8).range(0..=100))]
     pub mix: Vec<u8>,
 
     /// Operations of each reading workload in a round.
@@ -67,6 +75,13 @@ pub struct Args {
     pub quick: bool,
 }
 
+#[cfg(feature = "memskip")]
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// How the cost of memskip's operations grows with the table: counted, not timed.
+    Curve(crate::curve::CurveArgs),
+}
+
 impl Args {
     /// The command line, checked.
     pub fn from_command_line() -> Self {
@@ -88,7 +103,11 @@ impl Args {
 
     /// Whether a library was asked for.
     pub fn wants(&self, peer: &str) -> bool {
-        self.peers.is_empty() || self.peers.iter().any(|wanted| wanted == peer)
+        match peer {
+            "memskip-huge" if self.huge => true,
+            "memskip-huge" => self.peers.iter().any(|wanted| wanted == peer),
+            _ => self.peers.is_empty() || self.peers.iter().any(|wanted| wanted == peer),
+        }
     }
 
     /// The rows of the report.

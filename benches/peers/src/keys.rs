@@ -2,14 +2,14 @@
 //! the same few nanoseconds whatever their number, and the caches are left to the table under test.
 
 use crate::rng::{Rng, mix};
-use clap::ValueEnum;
 use std::fmt::Write as _;
+use std::str::FromStr;
 
 /// Shapes of keys. Each makes of every ordinal another key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// 16 random bytes.
-    Bin16,
+    /// So many random bytes, at least [`Shape::SHORTEST`].
+    Bin(usize),
     /// `user:%019d`, numbers a thousand apart on average.
     Text24,
     /// `tenant/%04d/table/%03d/row/%012d`: 50 tenants of 20 tables.
@@ -27,8 +27,30 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// Random keys of fewer bytes would not all be different.
+    const SHORTEST: usize = 8;
+
+    const NAMED: [(&str, Self); 7] = [
+        ("text24", Self::Text24),
+        ("long", Self::Long),
+        ("seq8", Self::Seq8),
+        ("url", Self::Url),
+        ("path", Self::Path),
+        ("uuid", Self::Uuid),
+        ("mixed", Self::Mixed),
+    ];
+
     pub fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+        match Self::NAMED.iter().find(|(_, shape)| *shape == self) {
+            Some((name, _)) => (*name).to_owned(),
+            None => {
+                if let Self::Bin(length) = self {
+                    format!("bin{length}")
+                } else {
+                    String::new()
+                }
+            }
+        }
     }
 
     /// The key number `ordinal`; `out` is overwritten. Distinct ordinals give distinct keys.
@@ -38,9 +60,14 @@ impl Shape {
         let sparse = |gap: u64| ordinal * gap + random % gap;
         out.clear();
         match self {
-            Self::Bin16 => {
-                out.extend(random.to_be_bytes());
-                out.extend(mix(random).to_be_bytes());
+            Self::Bin(length) => {
+                // The first word is another one for each ordinal.
+                let mut word = random;
+                while out.len() < length {
+                    let left = length - out.len();
+                    out.extend(word.to_be_bytes().into_iter().take(left));
+                    word = mix(word);
+                }
             }
             Self::Text24 => text(out, format_args!("user:{:019}", sparse(1000))),
             Self::Long => {
@@ -84,6 +111,23 @@ impl Shape {
                 2 => text(out, format_args!("meta/settings/{}/", ordinal)),
                 _ => text(out, format_args!("meta/settings/{}/profile/{:010}", random % 500, sparse(5))),
             },
+        }
+    }
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if let Some((_, shape)) = Self::NAMED.iter().find(|(known, _)| *known == name) {
+            return Ok(*shape);
+        }
+        match name.strip_prefix("bin").and_then(|length| length.parse().ok()) {
+            Some(length @ Self::SHORTEST..=65_536) => Ok(Self::Bin(length)),
+            _ => {
+                let known = Self::NAMED.map(|(name, _)| name).join(", ");
+                Err(format!("keys are bin<bytes> (from bin{} on), {known}", Self::SHORTEST))
+            }
         }
     }
 }

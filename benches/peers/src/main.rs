@@ -4,7 +4,9 @@
 //! cargo run --release                                    # all libraries and workloads, under five minutes
 //! cargo run --release -- --quick                         # some 15 seconds
 //! cargo run --release -- -n 1000000 -k text24,long -w readrandom,seekrandom -r 9
-//! cargo run --release -- --peers memskip,fastskip -t 1,2,4
+//! cargo run --release -- --peers memskip fastskip -t 1 2 4    # lists with commas or spaces
+//! cargo run --release -- --peers memskip --huge             # memskip on 2 MiB pages beside it
+//! cargo run --release -- curve                              # counted cost over the size of the table, see `curve`
 //! cargo run --release --no-default-features              # without memskip
 //! ```
 //!
@@ -30,6 +32,7 @@
 //! | column | library | as it is used here |
 //! | --- | --- | --- |
 //! | memskip | memskip | `Memtable::new()` |
+//! | memskip-huge | memskip | chunks of 2 to 8 MiB from an allocator that asks for 2 MiB pages; only with `--huge` |
 //! | fastskip | fastskip | one shard per writing thread; no overwrite (first value wins), no reverse scan |
 //! | arenaskiplist | arenaskiplist | one buffer, made large enough; an overwrite is a higher version; `Inserter` in batches |
 //! | skl | skl, `generic::unique` | one arena on the heap, made large enough |
@@ -46,6 +49,8 @@ mod alloc;
 mod args;
 mod case;
 mod contest;
+#[cfg(feature = "memskip")]
+mod curve;
 mod drive;
 mod keys;
 mod measure;
@@ -58,6 +63,8 @@ mod seat;
 mod workload;
 
 use args::Args;
+#[cfg(feature = "memskip")]
+use args::Command;
 use case::{Case, CaseId};
 use contest::{Limits, contest};
 use report::{Sheet, csv, markdown, plot};
@@ -75,6 +82,10 @@ const SMALLEST_SHARED: usize = 10_000;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args = Args::from_command_line();
+    #[cfg(feature = "memskip")]
+    if let Some(Command::Curve(args)) = &args.command {
+        return curve::run(args).map(|()| ExitCode::SUCCESS);
+    }
     let workloads = args.rows();
     let mut seats = peers::all();
     let known: Vec<_> = seats.iter().map(|seat| seat.name()).collect();

@@ -1,20 +1,47 @@
-//! memskip, as anyone would use it: the default table, no capacity named.
+//! memskip, as anyone would use it: the default table, no capacity named. And the same over an allocator of 2 MiB pages.
 
+use super::huge_pages::{HUGE_PAGE, HugePages};
 use crate::peer::{Ability, Peer, Plan};
-use memskip::Memtable;
+use memskip::{Arena, Bytewise, DefaultArena, Memtable, ShardedArena, ThreadShards};
 
 /// Keys that one call of `get_many_into` is given at most.
 const MOST: usize = 64;
 
-pub struct Memskip(Memtable);
+pub struct Memskip<A: Arena = DefaultArena>(Memtable<[u8], Bytewise, A>);
 
-impl Peer for Memskip {
+/// Where its memory comes from.
+pub trait Memory: Arena + Send + Sync + Sized {
+    const NAME: &'static str;
+
+    fn table() -> Memtable<[u8], Bytewise, Self>;
+}
+
+impl Memory for DefaultArena {
     const NAME: &'static str = "memskip";
+
+    fn table() -> Memtable {
+        Memtable::new()
+    }
+}
+
+/// Chunks of whole 2 MiB pages.
+pub type HugeArena = ShardedArena<ThreadShards, HugePages>;
+
+impl Memory for HugeArena {
+    const NAME: &'static str = "memskip-huge";
+
+    fn table() -> Memtable<[u8], Bytewise, Self> {
+        Memtable::<[u8]>::builder().allocator(HugePages).first_chunk(HUGE_PAGE).largest_chunk(4 * HUGE_PAGE).build()
+    }
+}
+
+impl<A: Memory> Peer for Memskip<A> {
+    const NAME: &'static str = A::NAME;
     const ABILITIES: &'static [Ability] =
         &[Ability::Overwrite, Ability::Grow, Ability::Share, Ability::Scan, Ability::Reverse, Ability::Seek];
 
     fn new(_plan: &Plan) -> Self {
-        Self(Memtable::new())
+        Self(A::table())
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> bool {

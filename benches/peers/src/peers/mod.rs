@@ -6,6 +6,8 @@ mod crossbeam;
 mod fastskip;
 mod hash_table;
 #[cfg(feature = "memskip")]
+mod huge_pages;
+#[cfg(feature = "memskip")]
 mod memskip;
 mod skl;
 mod sorted;
@@ -18,6 +20,8 @@ pub fn all() -> Vec<Box<dyn Seat>> {
     vec![
         #[cfg(feature = "memskip")]
         seat::<memskip::Memskip>(),
+        #[cfg(feature = "memskip")]
+        seat::<memskip::Memskip<memskip::HugeArena>>(),
         seat::<fastskip::Fastskip>(),
         seat::<arenaskiplist::Arenaskiplist>(),
         seat::<skl::Skl>(),

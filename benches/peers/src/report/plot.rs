@@ -1,6 +1,6 @@
 //! The figures as pictures: bars for one case, curves over the size of the table.
 
-use super::Sheet;
+use super::{Row, Sheet};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::error::Error;
@@ -54,54 +54,67 @@ pub fn bars(sheet: &Sheet, file: &Path) -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// One panel per workload, one curve per library, over the sizes of the sheets; both axes logarithmic. The sheets differ in size only
-/// and are in ascending order.
+/// One panel per workload, one curve per library, over the sizes of the sheets. The sheets differ in size only and are in ascending
+/// order.
 pub fn growth(sheets: &[&Sheet], file: &Path) -> Result<(), Box<dyn Error>> {
-    let (Some(first), Some(last)) = (sheets.first(), sheets.last()) else {
+    let Some(last) = sheets.last() else {
         return Ok(());
     };
-    let sizes = first.id.entries as f64..last.id.entries as f64;
     let title = format!(
         "ns per operation over the number of entries: keys {}, threads {}",
-        first.id.shape.name(),
-        first.id.threads
+        last.id.shape.name(),
+        last.id.threads
     );
-    panels(file, &title, last.rows.len(), |index, area| {
-        let label = &last.rows[index].label;
-        let curves: Vec<(&str, Vec<(f64, f64)>)> = (0..last.peers.len())
-            .map(|peer| (last.peers[peer], curve(sheets, label, peer)))
-            .filter(|(_, points)| !points.is_empty())
-            .collect();
-        let figures = || curves.iter().flat_map(|(_, points)| points).map(|point| point.1);
-        let (low, high) = (figures().fold(f64::INFINITY, f64::min), figures().fold(1.0, f64::max));
+    let panel = |row: &Row| {
+        let curves = (0..last.peers.len()).map(|peer| (last.peers[peer], curve(sheets, &row.label, peer)));
+        (row.label.clone(), curves.collect())
+    };
+    let panels: Vec<Panel<'_>> = last.rows.iter().map(panel).collect();
+    curves(file, &title, &panels)
+}
+
+/// A caption and, for each name, a curve; points ascend.
+pub type Panel<'a> = (String, Vec<(&'a str, Vec<(f64, f64)>)>);
+
+/// Panels of curves over the number of entries, both axes logarithmic. A name has the same colour everywhere, the first one a thick
+/// line.
+pub fn curves(file: &Path, title: &str, all: &[Panel<'_>]) -> Result<(), Box<dyn Error>> {
+    panels(file, title, all.len(), |index, area| {
+        let (label, curves) = &all[index];
+        let bounds = |of: fn(&(f64, f64)) -> f64| {
+            let figures = || curves.iter().flat_map(|(_, points)| points).map(of);
+            (figures().fold(f64::INFINITY, f64::min), figures().fold(1.0, f64::max))
+        };
+        let ((first, last), (low, high)) = (bounds(|point| point.0), bounds(|point| point.1));
         caption(area, label)?;
         let mut chart = ChartBuilder::on(area)
             .margin_top(26)
-            .margin_right(90)
+            .margin_right(100)
             .x_label_area_size(24)
             .y_label_area_size(48)
-            .build_cartesian_2d(sizes.clone().log_scale(), (low.max(0.1) * 0.8..high * 1.25).log_scale())?;
+            .build_cartesian_2d((first..last).log_scale(), (low.max(LOWEST) * 0.8..high * 1.25).log_scale())?;
         chart
             .configure_mesh()
             .light_line_style(WHITE)
             .x_labels(5)
             .y_labels(5)
             .x_label_formatter(&|entries| format!("{entries:.0}"))
-            .y_label_formatter(&|ns| format!("{ns}"))
+            .y_label_formatter(&|figure| format!("{figure}"))
             .draw()?;
-        for (place, (name, points)) in (0..).zip(&curves) {
-            let peer = last.peers.iter().position(|peer| peer == name).unwrap_or(0);
-            let color = COLORS[peer % COLORS.len()];
-            chart.draw_series(LineSeries::new(
-                points.iter().copied(),
-                color.stroke_width(if peer == 0 { 3 } else { 1 }),
-            ))?;
-            let at = (i32::try_from(PANEL.0)? - 86, 28 + place * 15);
+        let drawn = curves.iter().enumerate().filter(|(_, (_, points))| !points.is_empty());
+        for (place, (number, (name, points))) in (0..).zip(drawn) {
+            let color = COLORS[number % COLORS.len()];
+            let points = points.iter().map(|(entries, figure)| (*entries, figure.max(LOWEST)));
+            chart.draw_series(LineSeries::new(points, color.stroke_width(if number == 0 { 3 } else { 1 })))?;
+            let at = (i32::try_from(PANEL.0)? - 96, 28 + place * 15);
             area.draw(&Text::new(*name, at, font(12).color(&color)))?;
         }
         Ok(())
     })
 }
+
+/// What is below is drawn here: a logarithm needs something.
+const LOWEST: f64 = 0.1;
 
 fn curve(sheets: &[&Sheet], label: &str, peer: usize) -> Vec<(f64, f64)> {
     let point = |sheet: &&Sheet| {
