@@ -214,18 +214,18 @@ impl Bound {
 
 /// What operations may cost, in the order of [`Costs::NAMES`].
 ///
-/// `ascending`: a key that goes behind the last node takes one comparison; what is above that are the splits of blocks, which
-/// hint their entries anew, and the lanes above them, to which a split is filed by a search. If ascending loads come to fill
-/// upper lanes without a search, all of its bounds can become 1.5.
+/// `ascending`: a key that goes behind the last node takes one comparison; the rest are splits of blocks. `insert`: a get's
+/// comparisons and the successor; where in a lane block the node belongs is told by handles.
 fn bounds(shape: Shape) -> [Bound; 9] {
     let flat = |most: f64| Bound(most, 0.0);
-    let [hit, miss, insert, ascending, descending, step_back] = match shape {
-        Shape::Random => [flat(1.3), flat(2.6), flat(3.0), flat(1.5), flat(1.6), flat(0.32)],
-        Shape::Uuid => [flat(1.3), flat(2.6), flat(3.0), Bound(1.5, 2.2), Bound(1.6, 1.2), flat(0.32)],
-        Shape::LongPrefix => [flat(6.6), flat(8.1), flat(8.8), flat(9.4), Bound(14.6, 6.0), flat(0.9)],
-        Shape::ThreeParts => [flat(4.7), flat(7.9), flat(16.4), flat(9.3), Bound(7.2, 5.0), flat(0.66)],
-        Shape::Mixed => [flat(2.2), flat(3.8), flat(6.2), flat(7.2), Bound(5.3, 1.9), flat(0.4)],
+    let [hit, miss, insert, descending] = match shape {
+        Shape::Random => [flat(1.3), flat(2.6), flat(3.0), flat(1.6)],
+        Shape::Uuid => [flat(1.3), flat(2.6), flat(3.0), Bound(1.6, 1.2)],
+        Shape::LongPrefix => [flat(6.6), flat(8.1), flat(8.6), Bound(14.6, 6.0)],
+        Shape::ThreeParts => [flat(4.7), flat(7.9), flat(8.7), Bound(7.2, 5.0)],
+        Shape::Mixed => [flat(2.2), flat(3.8), flat(4.2), Bound(5.3, 1.9)],
     };
+    let (ascending, step_back) = (flat(2.0), flat(0.1));
     let many = if shape == Shape::ThreeParts { flat(6.2) } else { Bound(hit.0 * 1.15, hit.1) };
     [hit, miss, insert, ascending, descending, miss, flat(0.02), step_back, many]
 }
@@ -260,7 +260,7 @@ fn what_should_cost_more_is_beyond_the_bounds() {
         for shape in SHAPES {
             let n = 1_000;
             let beyond = count(shape, n, hints, density).beyond(bounds(shape), n);
-            for name in ["hit", "miss", "seek", "step back", "get_many"] {
+            for name in ["hit", "miss", "seek", "get_many"] {
                 let is_beyond = beyond.iter().any(|line| line.starts_with(name));
                 assert!(is_beyond, "{shape:?}, hints {hints:?}, lanes {density:?}: {name} is not in {beyond:?}");
             }

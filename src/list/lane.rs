@@ -406,7 +406,10 @@ where
         let after = |index: usize| if index < count { key_of(index + 1) } else { block.header().fence_node() };
         // The cheap case: the node was linked between the very nodes of two neighbouring entries.
         if let Some((pred, succ)) = neighbours {
-            if key_of(index) == pred && after(index) == succ {
+            let is_it = |index: &usize| key_of(*index) == pred && after(*index) == succ;
+            // Where hints tie they point at the first of many; the others are compared by handle, which touches no key.
+            let index = Some(index).filter(is_it).or_else(|| (0..=count).rev().find(is_it));
+            if let Some(index) = index {
                 return Filing::Behind(index);
             }
         }
