@@ -7,11 +7,11 @@
 
 use memskip::{
     BatchError, Bytewise, Comparator, CounterClock, FlushJob, InsertError, ManagerConfig, ManagerSnapshot,
-    MemtableManager, Pressure, SeqNo, TableStage, Tags, UnknownFlush, WriteBatch, WriteError,
+    MemtableManager, Pressure, SeqClock, SeqNo, TableStage, Tags, UnknownFlush, WriteBatch, WriteError,
 };
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -313,6 +313,66 @@ fn figures_do_not_drift_on_overwrite() {
     assert_eq!((manager.memory_usage(), manager.version_count()), (0, 0));
 }
 
+/// Bytewise, until it is turned round.
+#[derive(Clone)]
+struct Turning(Arc<AtomicBool>);
+
+impl Comparator<[u8]> for Turning {
+    fn compare(&self, a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+        if self.0.load(SeqCst) { b.cmp(a) } else { a.cmp(b) }
+    }
+}
+
+#[test]
+fn validate_looks_at_every_table() {
+    // With two keys a table is broken as soon as the order is turned round; with one it cannot be.
+    for broken in 0..4 {
+        let turned = Arc::new(AtomicBool::new(false));
+        let manager = MemtableManager::with_parts(config(), Turning(Arc::clone(&turned)), CounterClock::new()).unwrap();
+        for table in 0..3 {
+            manager.put(b"a", b"").unwrap();
+            if table == broken {
+                manager.put(b"b", b"").unwrap();
+            }
+            if table < 2 {
+                manager.rotate().unwrap();
+            }
+        }
+        // Also of one that is being flushed.
+        let _job = manager.next_flush().unwrap();
+        manager.validate().unwrap();
+        turned.store(true, SeqCst);
+        assert_eq!(manager.validate().is_err(), broken < 3, "table {broken}");
+    }
+}
+
+#[test]
+fn the_size_of_the_active_table_is_that_table_s_alone() {
+    let manager = manager();
+    assert_eq!(manager.active_memory_usage(), 0);
+    manager.put(b"k", &[0; 1000]).unwrap();
+    let full = manager.active_memory_usage();
+    assert!((1000..1500).contains(&full), "{full}");
+    manager.rotate().unwrap();
+    assert_eq!(manager.active_memory_usage(), 0);
+    manager.put(b"k", b"").unwrap();
+    assert_eq!(manager.active_memory_usage(), manager.stats().tables[0].memory_usage);
+    assert_eq!(manager.memory_usage(), full + manager.active_memory_usage());
+}
+
+#[test]
+fn the_greatest_limit_is_none() {
+    // The default is 64 MiB.
+    for (config, rotations) in [(config(), 1), (config().max_table_bytes(usize::MAX), 0)] {
+        let manager = MemtableManager::new(config).unwrap();
+        let value = vec![0; 1 << 20];
+        for i in 0..66u8 {
+            manager.put(&[i], &value).unwrap();
+        }
+        assert_eq!(manager.stats().rotations, rotations);
+    }
+}
+
 thread_local! {
     /// Whether this thread stops in its next comparison.
     static STOPS: Cell<bool> = const { Cell::new(false) };
@@ -476,6 +536,105 @@ fn a_snapshot_spans_tables_and_outlives_them() {
 }
 
 #[test]
+fn an_owned_range_can_show_what_is_deleted() {
+    let manager = manager();
+    manager.put(b"a", b"1").unwrap();
+    manager.put(b"b", b"2").unwrap();
+    manager.delete(b"d").unwrap();
+    manager.rotate().unwrap();
+    manager.delete(b"b").unwrap();
+    manager.put(b"d", b"4").unwrap();
+    manager.delete(b"e").unwrap();
+    let snapshot = manager.snapshot();
+    manager.delete(b"a").unwrap();
+    let owned = |range: &mut dyn Iterator<Item = memskip::ManagerEntry<[u8], Bytewise, memskip::EpochClock>>| {
+        range.map(|entry| (entry.key()[0], entry.is_tombstone(), entry.seq())).collect::<Vec<_>>()
+    };
+    let all = owned(&mut snapshot.clone().into_range_with_tombstones(..));
+    let shape: Vec<_> = all.iter().map(|(key, is_tombstone, _)| (*key, *is_tombstone)).collect();
+    assert_eq!(shape, [(b'a', false), (b'b', true), (b'd', false), (b'e', true)]);
+    let borrowed = snapshot.range_with_tombstones(..).map(|entry| (entry.key[0], entry.is_tombstone, entry.seq));
+    assert!(borrowed.eq(all.iter().copied()));
+    let mut backwards = owned(&mut snapshot.clone().into_range_with_tombstones(..).rev());
+    backwards.reverse();
+    assert_eq!(backwards, all);
+    let bounds = &b"b"[..]..&b"e"[..];
+    assert_eq!(owned(&mut snapshot.clone().into_range_with_tombstones(bounds)), all[1..3]);
+    assert_eq!(owned(&mut snapshot.into_range(..)), [all[0], all[2]]);
+}
+
+#[test]
+fn a_snapshot_at_a_number_shows_what_is_at_most_that_in_every_table() {
+    let manager = manager();
+    manager.put_at(b"k", b"20", SeqNo(20)).unwrap();
+    manager.rotate().unwrap();
+    manager.delete_at(b"k", SeqNo(30)).unwrap();
+    manager.put_at(b"l", b"15", SeqNo(15)).unwrap();
+    manager.rotate().unwrap();
+    manager.put_at(b"k", b"10", SeqNo(10)).unwrap();
+    let at = |seq| {
+        let snapshot = manager.snapshot_at(SeqNo(seq));
+        assert_eq!(snapshot.seq(), SeqNo(seq));
+        let found = [&b"k"[..], b"l"].map(|key| snapshot.get(key).map(<[u8]>::to_vec));
+        assert!(pairs(&snapshot).into_iter().map(|(_, value)| value).eq(found.iter().flatten().cloned()), "{seq}");
+        found.map(|value| value.map_or(0, |value| std::str::from_utf8(&value).unwrap().parse::<u64>().unwrap()))
+    };
+    let expected = [(9, [0, 0]), (10, [10, 0]), (15, [10, 15]), (20, [20, 15]), (29, [20, 15]), (30, [0, 15])];
+    expected.into_iter().for_each(|(seq, values)| assert_eq!(at(seq), values, "{seq}"));
+    assert_eq!(at(u64::MAX), [0, 15]);
+}
+
+/// Gives what is written the number of the record that is being written; moved when all of the record is in.
+#[derive(Clone, Default)]
+struct LogClock(Arc<AtomicU64>);
+
+impl SeqClock for LogClock {
+    fn stamp(&self) -> SeqNo {
+        SeqNo(self.0.load(SeqCst) + 1)
+    }
+    fn snapshot(&self) -> SeqNo {
+        SeqNo(self.0.load(SeqCst))
+    }
+}
+
+#[test]
+fn batches_with_the_numbers_of_a_log_are_seen_whole_and_in_order() {
+    const RECORDS: u64 = 1500;
+    let clock = LogClock::default();
+    let manager = MemtableManager::with_parts(config().max_table_entries(100), Bytewise, clock.clone()).unwrap();
+    let check = |snapshot: &ManagerSnapshot<[u8], Bytewise, LogClock>| {
+        let seq = snapshot.seq().0;
+        let expected = (seq > 0).then(|| seq.to_be_bytes());
+        for key in 0..3u8 {
+            assert_eq!(snapshot.get(&[key]), expected.as_ref().map(|value| &value[..]), "{key} at {seq}");
+        }
+        assert!(snapshot.iter().all(|entry| entry.seq.0 == seq));
+    };
+    thread::scope(|scope| {
+        let readers = [0, 1].map(|_| {
+            scope.spawn(|| {
+                let mut seen = 0;
+                while seen < RECORDS {
+                    let snapshot = manager.snapshot();
+                    assert!(snapshot.seq().0 >= seen);
+                    seen = snapshot.seq().0;
+                    check(&snapshot);
+                    check(&manager.snapshot_at(SeqNo(seen / 2)));
+                }
+            })
+        });
+        for number in 1..=RECORDS {
+            let mut record = WriteBatch::new();
+            (0..3u8).for_each(|key| record.put(&[key], &number.to_be_bytes()));
+            assert_eq!(manager.apply(&record), Ok(SeqNo(number)));
+            clock.0.store(number, SeqCst);
+        }
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+    assert!(manager.frozen_tables() >= 10);
+}
+
+#[test]
 fn forms_can_be_sent() {
     fn is_send<T: Send + 'static>(_: &T) {}
     fn is_shared<T: Send + Sync + 'static>(_: &T) {}
@@ -578,6 +737,26 @@ fn background_flushers_try_again_after_errors_and_panics() {
     assert!(stats.flushes >= 10 && stats.failed_flushes >= 2);
 }
 
+#[test]
+fn a_manager_that_is_dropped_stops_its_flushers() {
+    for _ in 0..20 {
+        let (sender, dropped) = mpsc::channel();
+        thread::spawn(move || {
+            let manager = manager();
+            manager.start_flushers(2, |_: &FlushJob| Ok(())).unwrap();
+            manager.put(b"k", b"v").unwrap();
+            manager.rotate().unwrap();
+            // Then it waits for more.
+            while manager.stats().flushes == 0 {
+                thread::yield_now();
+            }
+            drop(manager);
+            sender.send(()).unwrap();
+        });
+        dropped.recv_timeout(LONG).expect("its threads wait for ever");
+    }
+}
+
 // Backpressure.
 
 #[test]
@@ -624,6 +803,39 @@ fn a_stalled_writer_wakes_when_a_flush_completes() {
         writers.into_iter().for_each(|(_, writer)| assert!(writer.join().unwrap().is_ok()));
     });
     assert_eq!(manager.stats().tables[0].versions, 3);
+}
+
+#[test]
+fn waiting_for_room_is_what_a_write_does_first() {
+    let limits = config().soft_frozen_tables(1).max_frozen_tables(2).soft_delay(Duration::from_micros(1));
+    let manager = MemtableManager::new(limits.clone().stall_timeout(Duration::ZERO)).unwrap();
+    assert_eq!(manager.wait_for_room(), Ok(()));
+    for expected in [0, 1] {
+        manager.put(b"k", b"").unwrap();
+        manager.rotate().unwrap();
+        assert_eq!(manager.stats().delays, expected);
+    }
+    assert!(matches!(manager.wait_for_room(), Err(WriteError::Stalled { frozen_tables: 2, .. })));
+    manager.next_flush().unwrap().complete().unwrap();
+    assert_eq!(manager.wait_for_room(), Ok(()));
+    assert_eq!((manager.stats().delays, manager.stats().stalls), (2, 1));
+    assert_eq!((manager.stats().tables[0].versions, manager.rotate()), (0, None), "nothing is written");
+    manager.shutdown(Duration::ZERO);
+    assert_eq!(manager.wait_for_room(), Err(WriteError::ShutDown));
+
+    // For ever, if need be; whoever waits is woken.
+    let manager = MemtableManager::new(limits.stall_timeout(Duration::MAX)).unwrap();
+    for _ in 0..2 {
+        manager.put(b"k", b"").unwrap();
+        manager.rotate().unwrap();
+    }
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| manager.wait_for_room());
+        while manager.stats().flushes == 0 {
+            manager.next_flush().unwrap().complete().unwrap();
+        }
+        assert_eq!(waiting.join().unwrap(), Ok(()));
+    });
 }
 
 #[test]
@@ -685,6 +897,63 @@ fn shutdown_loses_no_write_that_was_acknowledged() {
         // The jobs were dropped: there they are again.
         assert_eq!(manager.rotate(), None);
         assert!(manager.next_flush().is_some());
+    }
+}
+
+#[test]
+fn a_flusher_that_asks_during_a_shutdown_waits_for_the_active_table() {
+    let (sender, stopped) = mpsc::channel();
+    let go = Arc::new(AtomicBool::new(false));
+    let order = Stopping { stopped: sender, go: Arc::clone(&go) };
+    let manager = MemtableManager::with_parts(config(), order, CounterClock::new()).unwrap();
+    manager.put(b"a", b"").unwrap();
+    manager.put(b"b", b"").unwrap();
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            STOPS.set(true);
+            manager.put(b"slow", b"")
+        });
+        stopped.recv_timeout(LONG).unwrap();
+        // It waits for the slow one, who was let in.
+        let shutdown = scope.spawn(|| manager.shutdown(LONG).len());
+        while manager.pressure() != Pressure::Full {
+            thread::yield_now();
+        }
+        let flusher = scope.spawn(|| {
+            let job = manager.wait_flush(LONG)?;
+            let len = job.table().len();
+            job.complete().unwrap();
+            Some(len)
+        });
+        // Time enough for one that does not wait.
+        for _ in 0..2000 {
+            if flusher.is_finished() {
+                break;
+            }
+            thread::yield_now();
+        }
+        go.store(true, SeqCst);
+        assert_eq!(flusher.join().unwrap(), Some(3));
+        assert_eq!((slow.join().unwrap().is_ok(), shutdown.join().unwrap()), (true, 0));
+        assert!(manager.wait_flush(LONG).is_none());
+    });
+}
+
+#[test]
+fn a_shutdown_that_does_not_wait_leaves_the_active_table_to_its_caller() {
+    for _ in 0..30 {
+        let manager = manager();
+        let flushed = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&flushed);
+        let flush = move |_: &FlushJob| {
+            counted.fetch_add(1, SeqCst);
+            Ok(())
+        };
+        manager.start_flushers(2, flush).unwrap();
+        manager.put(b"k", b"v").unwrap();
+        let left = manager.shutdown(Duration::ZERO);
+        assert_eq!(left.iter().map(|job| job.table().len()).collect::<Vec<_>>(), [1]);
+        assert_eq!((flushed.load(SeqCst), manager.stats().flushes), (0, 0));
     }
 }
 

@@ -90,7 +90,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> fmt::Debug for FlushJob<K, 
 }
 
 impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
-    /// Hands out the oldest frozen table that waits; waits for one until `deadline` (`None`: for ever).
+    /// Hands out the oldest frozen table that waits; waits for one until `deadline` (`None`: for ever), or until flushers are
+    /// stopped, at the end of a shutdown: until then a flush may fail, and what was active is still to come.
     pub(super) fn wait_for_job(self: &Arc<Self>, deadline: Option<Instant>) -> Option<FlushJob<K, C, S>> {
         loop {
             let (job, wake) = self.job_or_time_to_wake();
@@ -103,8 +104,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
             if state.frozen.iter().any(|queued| queued.stage == TableStage::Frozen) {
                 continue;
             }
-            let is_over = self.throttle.is_closed() || self.stopped.load(order::STOP);
-            if is_over || deadline.is_some_and(|deadline| deadline <= now) {
+            if self.stopped.load(order::STOP) || deadline.is_some_and(|deadline| deadline <= now) {
                 return None;
             }
             // A first write since then has another time to wake.
@@ -146,8 +146,10 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         [release, age].into_iter().flatten().min()
     }
 
+    /// When the table is to be rotated because of its age; never once writes are refused, when `shutdown` will do it.
     fn age_due(&self, active: &Generation<K, C, S>) -> Option<Instant> {
-        active.first_write.get()?.checked_add(self.config.max_table_age?)
+        let first_write = active.first_write.get().filter(|_| !self.throttle.is_closed());
+        first_write?.checked_add(self.config.max_table_age?)
     }
 
     /// `attempt`: of a job; `None` by id alone.

@@ -85,7 +85,8 @@ use throttle::Throttle;
 ///
 /// A single write can bring its number ([`put_at`](Self::put_at)). A batch asks the clock, so an engine that numbers its records
 /// brings a clock that gives the record's number to whatever is written, and moves on when all of it is in. That takes one
-/// writer at a time, as a log does anyhow; readers use snapshots, since a plain read sees a batch before the clock does.
+/// writer at a time, as a log does anyhow. What [`SeqClock`] says of a write that has ended holds of a record that the clock has
+/// moved past; so readers use snapshots, and a plain read sees a batch before it counts.
 ///
 /// ```
 /// use std::sync::Arc;

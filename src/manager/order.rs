@@ -24,6 +24,6 @@ pub(super) const TAGGED: Ordering = Release;
 /// Partner: [`TAGGED`]: who sees that there are tags does not read the words as they were before the first.
 pub(super) const TAGGED_READ: Ordering = Acquire;
 
-/// Background threads are to stop. Set under the manager's lock, under which a flusher looks before it sleeps; partner of every
-/// other look is the join of the thread.
+/// Background threads are to stop. Set under the manager's lock, under which whoever goes to sleep has looked; any other look
+/// may come late.
 pub(super) const STOP: Ordering = Relaxed;

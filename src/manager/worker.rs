@@ -90,11 +90,7 @@ where
 impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     fn flush_until_stopped(self: &Arc<Self>, flush: &impl Flush<K, C, S>) {
         while !self.stopped.load(order::STOP) {
-            let Some(job) = self.wait_for_job(None) else {
-                // Closed: another flusher may still fail and give its table back.
-                self.pause(Duration::from_millis(1));
-                continue;
-            };
+            let Some(job) = self.wait_for_job(None) else { return };
             let attempt = job.attempt();
             // What the closure owns may be in disorder after a panic; that is its author's to decide.
             if matches!(catch_unwind(AssertUnwindSafe(|| flush.flush(&job))), Ok(Ok(()))) {
