@@ -179,7 +179,7 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     /// Whether it pays to ask for what will be needed.
     #[inline]
     pub(super) fn is_large(&self) -> bool {
-        self.lanes.height() >= prefetch::LARGE
+        prefetch::EXISTS && self.lanes.height() >= prefetch::LARGE
     }
 
     /// A block of the lowest lane.

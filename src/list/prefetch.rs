@@ -5,6 +5,9 @@ use core::ptr::NonNull;
 /// Bytes of a cache line, for stepping.
 pub(super) const LINE: usize = 64;
 
+/// Whether there is such an instruction.
+pub(super) const EXISTS: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+
 /// Lanes of a table that is too large for the caches next to the processor: some ten thousand entries. In smaller ones looking
 /// ahead costs more than it gains.
 pub(super) const LARGE: usize = 4;

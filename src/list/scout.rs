@@ -25,6 +25,9 @@ use super::{Key, List};
 /// Nodes that a step back walks over to the one before, if the lowest lane lacks them. Sparse lanes leave gaps of one or two.
 const REACH: usize = 8;
 
+/// Whether walks back go by the block above. It is a kilobyte of code, and where addresses have 32 bits a search is cheap.
+const PARENTS: bool = cfg!(target_pointer_width = "64");
+
 /// Where in the lowest lane a walk is, as far as it knows. Blocks are raw handles, 0 if not known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scout {
@@ -282,7 +285,7 @@ where
 
     /// The block to the left of those that are known, on its way; 0 if there is none, or the lanes do not tell.
     fn take_left(&self, scout: &mut Scout) -> u32 {
-        if scout.parent == 0 {
+        if !PARENTS || scout.parent == 0 {
             return 0;
         }
         if scout.place == 0 {
@@ -302,7 +305,7 @@ where
 
     /// Where a block is among the entries of its parent, if that has it.
     fn find_in_parent(&self, scout: &mut Scout, block: u32) {
-        if scout.parent == 0 {
+        if !PARENTS || scout.parent == 0 {
             return;
         }
         let parent = self.high_block(scout.parent);
