@@ -76,6 +76,29 @@
 //! handle 0 where loads are reordered (found by loom). Credits of idle shards let a table pass its threshold. An order that is none
 //! could be walked backwards for ever. A flush of a key with 40,000 versions walked its chain for every one of them.
 //!
+//! # Mutants that survive
+//!
+//! `.ci/mutants.sh` makes some 1,400 small changes to `src/list` and `src/arena`, one at a time. What no test notices:
+//!
+//! | file | mutants that survive | why |
+//! | --- | --- | --- |
+//! | `node.rs` `block.rs` `version.rs` `directory.rs` | `\|` → `^` in `Meta::common`, `ChainWord::closed`, `ChainWord::naming`, `Shape::encode`, `SeqWord::batch`, `SeqWord::counted_batch`, `ChunkNumber::handle` | the same value: the two sides share no bit |
+//! | `search.rs` `batch.rs` `arena/mod.rs` `scout.rs` | `HINTED + EXACT` → `*`; `lane > 0` → `>=` in `leave_parent`; `DEAD` = `(3 << 62) - 1`; `Arena::contains` → `true` | the same value: 2 + 2 = 2 · 2; the loop returns at lane 1; any mark that is neither a number nor another mark; it is the whole body |
+//! | `arena/mod.rs` | `1 << 30` → `>>` in `MAX_REQUEST` | in the branch for 32-bit targets, which `.ci/arch.sh` runs |
+//! | `shard.rs` | `>` → `>=`, `<` → `<=` in `note_seq` (sole and joint); `>` → `>=`, `==` in `at_least_zero` | a maximum with itself; sums below zero are seen only beside writers, for a moment, and `isize::MAX` itself is out of reach |
+//! | `chunk.rs` | `wanted > limit` → `>=` in `squeeze`; `end < 1 << 20` → `<=` in `release` | the other condition refuses it, since offsets begin at 1; no block ends there |
+//! | `block.rs` | `MAX_SKIP` one or two greater, or 2^40 | needs a dozen keys that share 16 MiB; `encode` asserts it |
+//! | `lane.rs` `split.rs` | `H - 1` → `+`, `/` in `height`; `<` → `<=`, `+` → `*` in `has_lane` and before the lane above is told (`put`); `count - middle` → `+`, `middle + index` → `-`, `*`, `middle - 1` → `/` in `split_in_two` | guarded twice: no lane is made above the last level; entries beyond the room are not set, hints of unused ones stay the greatest; the old hint is taken only where an entry names nothing; a hint worked out too much is dropped by `truncate` |
+//! | `lane.rs` | everything in the test whether an entry is filed already (`place`, "`index > 0 && …`") | the comparisons that follow find that out |
+//! | `block.rs` | `index + 1` → `*` in `put_behind` | one entry is moved too many, onto the place that is written next |
+//! | `batch.rs` `directory.rs` `search.rs` | `!spot.close()` without `!` in `count_one`; `\|\|` → `&&` in `put_back`; the guard `goal == Goal::At` → `false` in `search` | once more round the loop, or the slower of two ways, to the same end: it finds the link closed; pushes the spares one by one; walks to the node |
+//! | `prefetch.rs` `lane.rs` `multi.rs` `block.rs` `scout.rs` | all of `prefetch`; which kind of block is asked for (`prefetch_block`); `lane - 1` → `+`, `/` in `turn_in_lane`; `fetch` → `()`; `next != 0` → `==` in `look_around`; `next` of `look` and `peek`: `<` → `<=`, `low + 1` → `*` | what is asked for ahead shows in no answer. That it is asked for is counted where it goes through the arena (`tests/mutants_cost.rs`); here another line is asked for, or one more |
+//! | `version.rs` `shard.rs` `slab.rs` `inspect.rs` `split.rs` | no arm for a stamped number in `newest`; `spend_entries` → `false`; which half of a split block the finger remembers (`put`: `\|\|` → `&&`, `>=` → `<`); `slab_size < 2 * size` → `<=`; `used() / size_of` → `*` in `check_base` | only speed: the slow way gives the same; the finger is one step off; a slab of exactly two blocks; a walk in circles is found after more steps |
+//! | `block.rs` `version.rs` `batch.rs` | `unchanged` → `true`; `close` → `true`; `!is_closed()` without `!` in `count_one` | windows of a few instructions, killed by the loom models `lane_split_against_reader` and `put_at_onto_a_linking_batch` |
+//! | `node.rs` `version.rs` `write.rs` | `is_closed` → `false`; `word & COUNTED` → `\|`, `^` in `decode`; `is_uncounted` → `false` | the same; killed by the loom model `put_at_below_a_new_keys_batch` |
+//! | `write.rs` | `\|\|` → `&&` in `find_stand` (closed, or no longer linking) | needs three threads: a batch, a reader that decides its number between pending and the closing of the link, and a write with a number of its own in that window |
+//! | `block.rs` `batch.rs` `slab.rs` | `Debug` of `Block`, `BatchLock`, `Slab` → nothing | never printed |
+//!
 //! # What is left undone
 //!
 //! Descending loads search for every key. Dropping a table

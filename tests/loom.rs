@@ -668,6 +668,23 @@ fn put_at_onto_a_linking_batch() {
     });
 }
 
+/// A number of the engine's below the batch that brings a key: whoever of both is first, there is one live key, and it is counted
+/// once. The batch counts what slipped in below it before it had counted itself.
+#[test]
+fn put_at_below_a_new_keys_batch() {
+    model([true], || {
+        let table = numbered();
+        let (writer, single) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || writer.apply(&batch([b"k", b"l"], b"b")).expect("room"));
+        let single = spawn(2, move || assert_eq!(single.put_at(b"k", b"s", SeqNo(0)), Ok(())));
+        let batch = join(writer);
+        join(single);
+        holds(&table, &[(b"k", b"b"), (b"l", b"b")]);
+        assert_eq!((table.len(), table.version_count()), (2, 3));
+        batch > SeqNo(0)
+    });
+}
+
 /// `cause_before_effect` with a batch for the cause, whose number is copied from its record.
 #[test]
 fn batch_before_effect() {

@@ -1,6 +1,6 @@
 //! The engine of `examples/lsm_store`: what it promises while it lives, and when it is opened again.
 
-#![cfg(all(feature = "std", unix, target_pointer_width = "64", not(any(loom, shuttle))))]
+#![cfg(all(feature = "std", unix, target_pointer_width = "64", not(any(loom, shuttle, old_compiler))))]
 
 #[allow(dead_code, unreachable_pub)]
 #[path = "../examples/lsm_store/engine/mod.rs"]
@@ -222,7 +222,7 @@ fn batches_are_seen_whole_while_tables_move_to_disk() {
         writer.join().expect("writes");
     });
     let stats = store.stats();
-    assert!(stats.flushed_tables > 10, "{stats}");
+    assert!(stats.flushed_tables > 10, "{stats:?}");
     assert_eq!(all(&store).len(), 2 * pairs as usize);
 }
 
@@ -239,7 +239,6 @@ fn a_view_is_taken_at_one_moment() {
         store.write(&batch).expect("writes");
     };
     write(0);
-    store.slow_views(true);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -338,7 +337,7 @@ fn a_failed_flush_is_tried_again_and_holds_writers_back() {
     assert!(matches!(error, Error::Flush(_)), "{error}");
     assert_eq!(store.get(b"first").expect("gets"), Some(b"1".to_vec()));
     let stats = store.stats();
-    assert!(stats.flush_retries > 0 && stats.last_flush_error.is_some(), "{stats}");
+    assert!(stats.flush_retries > 0 && stats.last_flush_error.is_some(), "{stats:?}");
 
     let count = 2_000;
     let is_done = Arc::new(AtomicBool::new(false));
@@ -361,7 +360,7 @@ fn a_failed_flush_is_tried_again_and_holds_writers_back() {
     writer.join().expect("writes");
     store.flush().expect("flushes");
     let stats = store.stats();
-    assert!(stats.last_flush_error.is_none() && stats.stalls > 0 && stats.queued_tables == 0, "{stats}");
+    assert!(stats.last_flush_error.is_none() && stats.stalls > 0 && stats.queued_tables == 0, "{stats:?}");
     let keys = all(&store);
     assert_eq!(keys.len(), count + 2);
     store.close().expect("closes");
@@ -391,15 +390,20 @@ fn failed_flushes_leave_no_files_behind() {
     assert_eq!(store.get(b"k").expect("gets"), Some(b"v".to_vec()));
 }
 
+/// Where a test wants syncs of the last segment to fail: the one thing it cannot bring about from outside.
+fn broken(dir: &TempDir) -> PathBuf {
+    segments(dir.path()).pop().expect("a segment").with_extension("broken")
+}
+
 /// After a sync that failed nothing is taken any more, and nothing of it was shown.
 #[test]
 fn a_failed_sync_poisons() {
     let dir = dir();
     let store = open(&dir, Options { durability: Durability::Always, ..small() });
     store.put(b"a", b"1").expect("puts");
-    store.fail_syncs(true);
+    fs::write(broken(&dir), b"").expect("creates");
     assert!(matches!(store.put(b"b", b"2"), Err(Error::Poisoned(_))));
-    store.fail_syncs(false);
+    fs::remove_file(broken(&dir)).expect("removes");
     let error = store.put(b"c", b"3").expect_err("poisoned");
     assert!(error.to_string().contains("opened again"), "{error}");
     assert!(store.flush().is_err());
@@ -421,7 +425,7 @@ fn the_log_is_synced_at_intervals() {
     while store.stats().wal_syncs == 0 {
         thread::sleep(Duration::from_millis(1));
     }
-    store.fail_syncs(true);
+    fs::write(broken(&dir), b"").expect("creates");
     while store.put(b"b", b"2").is_ok() {
         thread::sleep(Duration::from_millis(1));
     }
@@ -484,7 +488,7 @@ fn writers_are_committed_in_groups() {
         }
     });
     let stats = store.stats();
-    assert!(stats.wal_syncs <= 320, "{stats}");
+    assert!(stats.wal_syncs <= 320, "{stats:?}");
     assert_eq!(all(&store).values().filter(|value| *value == b"w").count(), 320);
 }
 
@@ -492,6 +496,7 @@ fn writers_are_committed_in_groups() {
 fn segments(dir: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(dir.join("wal")).expect("reads");
     let mut files: Vec<_> = files.map(|file| file.expect("reads").path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "log"));
     files.sort();
     files
 }
@@ -504,11 +509,12 @@ fn one_segment() -> (TempDir, PathBuf, Vec<u64>, Vec<Map>) {
     let (mut ends, mut maps) = (vec![fs::metadata(&path).expect("is there").len()], vec![Map::new()]);
     for i in 0..6u8 {
         let mut batch = Batch::new();
-        batch.put(&[i + 1], &vec![i; 10 + usize::from(i)]);
-        batch.put(b"same", &[i]);
         if i > 2 {
             batch.delete(&[i - 1]);
         }
+        batch.put(&[i + 1], &vec![i; 10 + usize::from(i)]);
+        // Not a zero: a filler of a torn tail would replace it.
+        batch.put(b"same", &[i + 1]);
         store.write(&batch).expect("writes");
         maps.push(all(&store));
         ends.push(fs::metadata(&path).expect("is there").len());
@@ -598,9 +604,9 @@ fn older_segments_must_be_whole() {
     assert_eq!(corrupt(&files[1]), 32);
     // Cut between two records: only the next segment tells.
     fs::write(&files[1], &bytes[..32]).expect("writes");
-    assert_eq!(corrupt(&files[2]), 16);
+    assert_eq!(corrupt(&files[2]), 8);
     fs::remove_file(&files[1]).expect("removes");
-    assert_eq!(corrupt(&files[1]), 0);
+    assert_eq!(corrupt(&files[2]), 8);
     fs::write(&files[1], &bytes).expect("writes");
     // What a crash leaves of the making of a segment.
     for rest in [&b""[..], b"msk-wal", &[0; 32]] {
@@ -631,7 +637,7 @@ fn segments_are_removed_when_their_table_is_durable() {
     let last = segments(dir.path()).remove(0);
     store.close().expect("closes");
     let header = fs::read(&last).expect("reads");
-    assert_eq!(header[16..24], 2u64.to_le_bytes());
+    assert_eq!(header[8..16], 2u64.to_le_bytes());
     let store = open(&dir, small());
     assert_eq!(store.get(b"k").expect("gets"), Some(b"v".to_vec()));
     store.delete(b"k").expect("deletes");

@@ -1,119 +1,76 @@
 //! `load`: files into the store, in batches.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::{Context, Result};
+use fs_err::File;
 use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressStyle};
+use walkdir::WalkDir;
 
-use crate::Failure;
 use crate::engine::{Batch, Store};
 
 const PIECE: u64 = 16 << 10;
-const BATCH_BYTES: u64 = 256 << 10;
+/// Pieces or lines that are written together.
+const BATCH: usize = 32;
 
 #[derive(clap::Args)]
 pub struct Args {
     pub path: PathBuf,
-    /// PATH is a file of lines `key<TAB>value`, taken as they are
+    /// PATH has lines `key<TAB>value`, taken as they are
     #[arg(long)]
     tsv: bool,
 }
 
-struct Loader<'a> {
-    store: &'a Store,
-    batch: Batch,
-    batch_bytes: u64,
-    keys: u64,
-    bytes: u64,
-}
-
-/// `dir` is the store's own folder, which is not loaded into itself.
-pub fn run(store: &Store, args: &Args, dir: &Path) -> Result<(), Failure> {
-    let mut files = Vec::new();
-    find(&args.path, &dir.canonicalize()?, &mut files)?;
+/// `dir` is the store's own folder, which is not loaded into itself. Symbolic links are skipped.
+pub fn run(store: &Store, args: &Args, dir: &Path, out: &mut impl Write) -> Result<()> {
+    let (root, own) = (args.path.canonicalize()?, dir.canonicalize()?);
+    let entries = WalkDir::new(&root).sort_by_file_name().into_iter().filter_entry(|entry| entry.path() != own);
+    let mut files = entries.collect::<Result<Vec<_>, _>>()?;
+    files.retain(|entry| entry.file_type().is_file());
+    let total = files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
     let style = "{wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
     // Seen on a terminal only; in a pipe there is the line at the end.
-    let bar = ProgressBar::new(files.iter().map(|file| file.1).sum()).with_style(ProgressStyle::with_template(style)?);
-    let mut loader = Loader { store, batch: Batch::new(), batch_bytes: 0, keys: 0, bytes: 0 };
-    let started = Instant::now();
-    for (path, _) in &files {
-        let in_file = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let file = bar.wrap_read(File::open(path).map_err(|error| in_file(&error))?);
-        let below = path.strip_prefix(&args.path).ok().filter(|below| !below.as_os_str().is_empty());
-        let name = below.map_or_else(|| path.file_name().unwrap_or(path.as_os_str()), Path::as_os_str);
-        let outcome = if args.tsv { loader.lines(file) } else { loader.pieces(name.as_encoded_bytes(), file) };
-        outcome.map_err(|error| in_file(&error))?;
-    }
-    loader.send()?;
-    bar.finish_and_clear();
-    let took = started.elapsed();
-    #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "rates are printed without decimals")]
-    let rate = |number: u64| (number as f64 / took.as_secs_f64()) as u64;
-    writeln!(
-        io::stdout(),
-        "keys {}, files {}, {} in {took:.2?}: {}/s, {} keys/s",
-        HumanCount(loader.keys),
-        HumanCount(files.len() as u64),
-        BinaryBytes(loader.bytes),
-        BinaryBytes(rate(loader.bytes)),
-        HumanCount(rate(loader.keys)),
-    )?;
-    Ok(())
-}
-
-/// All files below `path`, and their sizes.
-fn find(path: &Path, own: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<(), Failure> {
-    let failed = |error| format!("{}: {error}", path.display());
-    let metadata = path.metadata().map_err(failed)?;
-    if metadata.is_file() {
-        files.push((path.to_owned(), metadata.len()));
-    } else if metadata.is_dir() && path.canonicalize().map_err(failed)? != own {
-        let mut entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(failed)?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink())) {
-            find(&entry.path(), own, files)?;
-        }
-    }
-    Ok(())
-}
-
-impl Loader<'_> {
-    fn pieces(&mut self, name: &[u8], mut file: impl Read) -> Result<(), Failure> {
-        let mut piece = Vec::new();
-        for number in 0_u64.. {
-            piece.clear();
-            // An empty file is a piece all the same.
-            if file.by_ref().take(PIECE).read_to_end(&mut piece)? == 0 && number > 0 {
-                break;
+    let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(style)?);
+    let (mut batch, mut keys, started) = (Batch::new(), 0, Instant::now());
+    for file in &files {
+        let in_file = || file.path().display().to_string();
+        let below = file.path().strip_prefix(&root)?.as_os_str();
+        let name = if below.is_empty() { file.file_name() } else { below }.as_encoded_bytes();
+        let mut content = BufReader::new(bar.wrap_read(File::open(file.path())?));
+        let read = if args.tsv { line } else { piece };
+        for number in 0.. {
+            let Some((key, value)) = read(&mut content, name, number).with_context(in_file)? else { break };
+            batch.put(&key, &value);
+            keys += 1;
+            if batch.len() == BATCH {
+                store.write(&std::mem::take(&mut batch))?;
             }
-            self.put(&[name, format!("#{number:08}").as_bytes()].concat(), &piece)?;
         }
-        Ok(())
     }
+    store.write(&batch)?;
+    bar.finish_and_clear();
+    let (files, bytes, keys) = (HumanCount(files.len() as u64), BinaryBytes(bar.position()), HumanCount(keys));
+    Ok(writeln!(out, "{keys} keys of {files} files, {bytes} in {:.2?}", started.elapsed())?)
+}
 
-    fn lines(&mut self, file: impl Read) -> Result<(), Failure> {
-        for (line, number) in BufReader::new(file).split(b'\n').zip(1_u64..) {
-            let line = line?;
-            let tab = line.iter().position(|&byte| byte == b'\t').filter(|&tab| tab > 0);
-            let tab = tab.ok_or_else(|| format!("line {number} is not a key, a tab and a value"))?;
-            self.put(&line[..tab], &line[tab + 1..])?;
-        }
-        Ok(())
-    }
+type Pair = (Vec<u8>, Vec<u8>);
 
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
-        self.batch.put(key, value);
-        let bytes = (key.len() + value.len()) as u64;
-        self.keys += 1;
-        self.bytes += bytes;
-        self.batch_bytes += bytes;
-        if self.batch_bytes >= BATCH_BYTES { self.send() } else { Ok(()) }
-    }
+/// An empty file has one, too.
+fn piece(file: &mut dyn BufRead, name: &[u8], number: u64) -> Result<Option<Pair>> {
+    let mut piece = Vec::new();
+    let read = file.take(PIECE).read_to_end(&mut piece)?;
+    Ok((read > 0 || number == 0).then(|| ([name, format!("#{number:08}").as_bytes()].concat(), piece)))
+}
 
-    fn send(&mut self) -> Result<(), Failure> {
-        self.batch_bytes = 0;
-        Ok(self.store.write(&std::mem::take(&mut self.batch))?)
+fn line(file: &mut dyn BufRead, _: &[u8], number: u64) -> Result<Option<Pair>> {
+    let mut line = Vec::new();
+    if file.read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
     }
+    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    let tab = line.iter().position(|byte| *byte == b'\t').filter(|tab| *tab > 0);
+    let tab = tab.with_context(|| format!("line {} is not a key, a tab and a value", number + 1))?;
+    Ok(Some((line[..tab].to_vec(), line[tab + 1..].to_vec())))
 }

@@ -225,6 +225,15 @@ impl Drop for Taken<'_> {
     }
 }
 
+/// How a search has come to a block, which tells what is known of its key there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// From the lane above: the key is in the block's range, unless that lane lags behind.
+    FromAbove,
+    /// From the left neighbour: the key may be behind the block's range, where its hints say nothing.
+    FromLeft,
+}
+
 /// What a look into a block says.
 #[derive(Clone, Copy)]
 pub(super) enum Look {
@@ -311,13 +320,14 @@ impl<D: Digest, const N: usize> Block<D, N> {
 
     /// Where a key belongs, without a lock.
     #[inline]
-    pub(super) fn look<K: ?Sized>(&self, lane: usize, probe: &impl Probe<K>) -> Look {
+    pub(super) fn look<K: ?Sized>(&self, lane: usize, probe: &impl Probe<K>, arrival: Arrival) -> Look {
         let Some(version) = self.header.begin() else { return Look::Torn };
         let shape = self.header.shape();
         let wanted: D = probe.digest(shape.skip);
         let fence_node = self.header.fence_node();
         if let Some(node) = fence_node {
-            let order = if probe.trusts_hints() { wanted.cmp(&self.fence()) } else { Ordering::Equal };
+            let by_hint = probe.trusts_hints() && (arrival == Arrival::FromAbove || shape.skip == 0);
+            let order = if by_hint { wanted.cmp(&self.fence()) } else { Ordering::Equal };
             let order = order.then_with(|| probe.compare(node).reverse());
             if order == Ordering::Equal && probe.stops_at_equal() {
                 return Look::Hit(node);

@@ -35,7 +35,7 @@ use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 use crate::sync::{self, AtomicU32, AtomicUsize, order};
 
-use super::block::{Block, Digest, Header, HighBlock, Look, LowBlock, Probe, Shape};
+use super::block::{Arrival, Block, Digest, Header, HighBlock, Look, LowBlock, Probe, Shape};
 use super::node::{Node, Ref};
 use super::{Key, List, prefetch};
 
@@ -232,17 +232,18 @@ where
             return Landing::Between { start: None, next: None };
         };
         let mut at = self.lanes.top(lane);
+        let mut arrival = Arrival::FromAbove;
         while lane > 0 {
-            match Self::look(self.high_block(at), lane, target) {
+            match Self::look(self.high_block(at), lane, target, arrival) {
                 Look::Hit(node) => return Landing::Hit(node),
                 Look::Right(to) => {
-                    at = to;
+                    (at, arrival) = (to, Arrival::FromLeft);
                     recorder.strayed(lane, to);
                     self.prefetch_block(lane, at);
                 }
                 Look::Down { entry, .. } => {
                     recorder.passed(lane, at);
-                    at = entry;
+                    (at, arrival) = (entry, Arrival::FromAbove);
                     lane -= 1;
                     self.prefetch_block(lane, at);
                 }
@@ -251,10 +252,10 @@ where
         }
         loop {
             recorder.passed(0, at);
-            match Self::look(self.low_block(at), 0, target) {
+            match Self::look(self.low_block(at), 0, target, arrival) {
                 Look::Hit(node) => return Landing::Hit(node),
                 Look::Right(to) => {
-                    at = to;
+                    (at, arrival) = (to, Arrival::FromLeft);
                     recorder.strayed(0, to);
                     self.prefetch_block(0, at);
                 }
@@ -269,9 +270,14 @@ where
 
     /// Looks until no writer is in the way; gives up after a few times and takes entry 0. Never torn.
     #[inline]
-    fn look<D: Digest, const N: usize>(block: &Block<D, N>, lane: usize, target: &Target<'_, K, C, A, S, H>) -> Look {
+    fn look<D: Digest, const N: usize>(
+        block: &Block<D, N>,
+        lane: usize,
+        target: &Target<'_, K, C, A, S, H>,
+        arrival: Arrival,
+    ) -> Look {
         for _ in 0..LOOKS {
-            match block.look(lane, target) {
+            match block.look(lane, target, arrival) {
                 Look::Torn => sync::spin(),
                 seen => return seen,
             }
@@ -306,7 +312,7 @@ where
     /// Files a node in the lowest lane. `trail` then leads to where it is; to nowhere if it could not be filed.
     pub(super) fn file_node(&self, shard: usize, node: Ref<Node>, neighbours: Neighbours, trail: &mut Trail<H>) {
         if H == 1 || self.refuses_lanes() || !self.has_lane(shard, 0) {
-            return;
+            return trail.passed(0, 0);
         }
         let strayed = trail.strayed;
         self.file(Self::low_block, shard, 0, (node, node.handle().0), neighbours, trail);

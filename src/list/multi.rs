@@ -9,7 +9,7 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::block::{Look, Peek};
+use super::block::{Arrival, Look, Peek};
 use super::lane::{Goal, Target};
 use super::node::{Node, Ref};
 use super::position::{Position, View, Visible};
@@ -28,11 +28,11 @@ enum Turn {
     /// Nothing is left to do.
     Idle,
     /// Look at this block of this lane.
-    Lane { lane: usize, at: u32 },
+    Lane { lane: usize, at: u32, arrival: Arrival },
     /// Compare the key with this node, which ties with it in this block of the lowest lane.
     Tie { at: u32, node: Ref<Node> },
     /// Look at this block of the lowest lane, with the keys that its hints do not tell apart.
-    Keys { at: u32 },
+    Keys { at: u32, arrival: Arrival },
     /// Walk from the last node before the key.
     Land { start: Option<Ref<Node>> },
     /// Look at what this node holds.
@@ -65,7 +65,7 @@ where
         let Some(lane) = self.lanes.height().checked_sub(1).filter(|_| count >= FEW) else {
             return (0..count).for_each(|index| found(index, self.get(key(index), view)));
         };
-        let first = Turn::Lane { lane, at: self.lanes.top(lane) };
+        let first = Turn::Lane { lane, at: self.lanes.top(lane), arrival: Arrival::FromAbove };
         let mut started = 0;
         let mut running = 0;
         let mut ring = [Search { index: 0, turn: Turn::Idle }; RING];
@@ -78,9 +78,9 @@ where
             for search in &mut ring {
                 let turn = match search.turn {
                     Turn::Idle => continue,
-                    Turn::Lane { lane, at } => self.turn_in_lane(key(search.index), lane, at),
+                    Turn::Lane { lane, at, arrival } => self.turn_in_lane(key(search.index), lane, at, arrival),
                     Turn::Tie { at, node } => Ok(Some(self.turn_at_tie(key(search.index), at, node))),
-                    Turn::Keys { at } => self.turn_at_keys(key(search.index), at),
+                    Turn::Keys { at, arrival } => self.turn_at_keys(key(search.index), at, arrival),
                     Turn::Land { start } => self.turn_at_landing(key(search.index), start),
                     Turn::Read(node) => {
                         found(search.index, self.visible(Position::of(node), view));
@@ -124,21 +124,24 @@ where
 
     /// One look at a block. `Err`: better searched alone (a tie high up, a writer in the way).
     #[inline]
-    fn turn_in_lane(&self, key: &K, lane: usize, at: u32) -> Result<Option<Turn>, Alone> {
+    fn turn_in_lane(&self, key: &K, lane: usize, at: u32, arrival: Arrival) -> Result<Option<Turn>, Alone> {
         let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
         if lane > 0 {
-            return match self.high_block(at).look(lane, &target) {
+            return match self.high_block(at).look(lane, &target, arrival) {
                 Look::Hit(node) => Ok(Some(Turn::Read(node))),
                 Look::Right(at) => {
                     self.prefetch_block(lane, at);
-                    Ok(Some(Turn::Lane { lane, at }))
+                    Ok(Some(Turn::Lane { lane, at, arrival: Arrival::FromLeft }))
                 }
                 Look::Down { entry, .. } => {
                     self.prefetch_block(lane - 1, entry);
-                    Ok(Some(Turn::Lane { lane: lane - 1, at: entry }))
+                    Ok(Some(Turn::Lane { lane: lane - 1, at: entry, arrival: Arrival::FromAbove }))
                 }
                 Look::Torn => Err(Alone),
             };
+        }
+        if arrival == Arrival::FromLeft {
+            return self.turn_at_keys(key, at, arrival);
         }
         match self.low_block(at).peek(&target) {
             Peek::Sure(look) => self.turn_after(look),
@@ -148,7 +151,7 @@ where
             }
             Peek::Fence(node) => {
                 self.prefetch_node(node);
-                Ok(Some(Turn::Keys { at }))
+                Ok(Some(Turn::Keys { at, arrival }))
             }
         }
     }
@@ -160,7 +163,7 @@ where
             Look::Hit(node) => Ok(Some(Turn::Read(node))),
             Look::Right(at) => {
                 self.prefetch_block(0, at);
-                Ok(Some(Turn::Lane { lane: 0, at }))
+                Ok(Some(Turn::Lane { lane: 0, at, arrival: Arrival::FromLeft }))
             }
             Look::Down { entry, next } => {
                 let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
@@ -175,12 +178,16 @@ where
     #[inline]
     fn turn_at_tie(&self, key: &K, at: u32, node: Ref<Node>) -> Turn {
         // The node's line is here, so what follows need not wait for its turn.
-        if self.compare(node, key) == Ordering::Equal { Turn::Read(node) } else { Turn::Keys { at } }
+        if self.compare(node, key) == Ordering::Equal {
+            Turn::Read(node)
+        } else {
+            Turn::Keys { at, arrival: Arrival::FromAbove }
+        }
     }
 
-    fn turn_at_keys(&self, key: &K, at: u32) -> Result<Option<Turn>, Alone> {
+    fn turn_at_keys(&self, key: &K, at: u32, arrival: Arrival) -> Result<Option<Turn>, Alone> {
         let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
-        self.turn_after(self.low_block(at).look(0, &target))
+        self.turn_after(self.low_block(at).look(0, &target, arrival))
     }
 
     /// The last step: `Ok(None)` is a miss.

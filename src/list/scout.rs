@@ -16,7 +16,7 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::block::{Digest, Look, Narrow};
+use super::block::{Arrival, Digest, Look, Narrow};
 use super::lane::{Goal, Landing, Recorder, Target};
 use super::node::{Node, Ref};
 use super::search::{Found, Gap};
@@ -244,7 +244,7 @@ where
         for steps in 0..REACH {
             let next = self.next_link(pred).follow()?;
             if next == at {
-                return Some(Gap { pred, succ: Some(at), steps });
+                return Some(Gap { pred, succ: Some(at), start, steps });
             }
             pred = Some(next);
         }
@@ -323,14 +323,15 @@ where
         let (Some(first), Some(mut lane)) = (first, self.lanes.height().checked_sub(1)) else { return };
         let target = Target { list: self, key: self.key(first), goal: Goal::Before, trusts_hints: true };
         let mut at = self.lanes.top(lane);
+        let mut arrival = Arrival::FromAbove;
         while lane > 0 {
-            match self.high_block(at).look(lane, &target) {
-                Look::Right(to) => at = to,
+            match self.high_block(at).look(lane, &target, arrival) {
+                Look::Right(to) => (at, arrival) = (to, Arrival::FromLeft),
                 Look::Down { entry, .. } if lane == 1 => {
                     scout.parent = at;
                     return self.find_in_parent(scout, entry);
                 }
-                Look::Down { entry, .. } => (lane, at) = (lane - 1, entry),
+                Look::Down { entry, .. } => (lane, at, arrival) = (lane - 1, entry, Arrival::FromAbove),
                 Look::Hit(_) | Look::Torn => return,
             }
             self.prefetch_block(lane, at);

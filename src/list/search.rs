@@ -21,6 +21,8 @@ pub(super) struct Gap {
     pub(super) pred: Option<Ref<Node>>,
     /// The node behind it when we looked.
     pub(super) succ: Option<Ref<Node>>,
+    /// Where the walk to it began; none is the head.
+    pub(super) start: Option<Ref<Node>>,
     /// Nodes walked over that the lanes did not lead past.
     pub(super) steps: usize,
 }
@@ -68,7 +70,7 @@ where
         let succ = self.next_link(Some(pred)).follow();
         let is_behind = self.compare(pred, key) == Ordering::Less;
         let is_it = is_behind && succ.is_none_or(|succ| self.compare(succ, key) == Ordering::Greater);
-        is_it.then_some(Gap { pred: Some(pred), succ, steps: 0 })
+        is_it.then_some(Gap { pred: Some(pred), succ, start: Some(pred), steps: 0 })
     }
 
     /// The gap before the first node whose key is not less.
@@ -76,7 +78,7 @@ where
         match self.search(key, Goal::Before, recorder) {
             Found::Gap(gap) => gap,
             // Not with this goal.
-            Found::Node(node) => Gap { pred: Some(node), succ: None, steps: 0 },
+            Found::Node(node) => Gap { pred: Some(node), succ: None, start: None, steps: 0 },
         }
     }
 
@@ -111,12 +113,12 @@ where
     /// Walks along the base level from a node that is before the key (none: the head).
     #[inline]
     pub(super) fn walk(&self, start: Option<Ref<Node>>, key: &K, goal: Goal) -> Found {
-        let mut gap = Gap { pred: start, succ: None, steps: 0 };
+        let mut gap = Gap { pred: start, succ: None, start, steps: 0 };
         loop {
             gap.succ = self.next_link(gap.pred).follow();
             let Some(node) = gap.succ else { return Found::Gap(gap) };
             match self.compare(node, key) {
-                Ordering::Less => gap = Gap { pred: Some(node), succ: None, steps: gap.steps + 1 },
+                Ordering::Less => gap = Gap { pred: Some(node), succ: None, start, steps: gap.steps + 1 },
                 Ordering::Equal if goal == Goal::At => return Found::Node(node),
                 Ordering::Equal | Ordering::Greater => return Found::Gap(gap),
             }

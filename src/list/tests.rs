@@ -94,6 +94,27 @@ fn sparse_lanes_are_sparse_in_every_order() {
     }
 }
 
+/// Ascending loads whose lane work is refused now and then, or for a while, file what was left out as soon as a writer comes by.
+#[test]
+fn ascending_loads_make_up_for_refused_lanes() {
+    for one_in in [2, 5] {
+        let table = Memtable::<[u8]>::builder().lane_density(LaneDensity::Every).shards(1).build();
+        table.list().refuse_lanes(one_in);
+        let load = |from: u32| (from..from + 4000).for_each(|i| assert!(table.insert(&i.to_be_bytes(), b"")));
+        load(0);
+        let filed = table.list().lane_entries();
+        assert!(filed * one_in as usize > 4000 * (one_in as usize - 1) * 4 / 5, "{filed} of 4000, one in {one_in}");
+        // A writer was kept from its work for a while; the first that can goes over what was left out.
+        table.list().refuse_lanes(1);
+        (5000..5200_u32).for_each(|i| assert!(table.insert(&i.to_be_bytes(), b"")));
+        table.list().refuse_lanes(0);
+        let before = table.list().lane_entries();
+        assert!(table.insert(&5200_u32.to_be_bytes(), b""));
+        assert!(table.list().lane_entries() >= before + 200, "{} after {before}", table.list().lane_entries());
+        assert_eq!(table.validate(), Ok(()));
+    }
+}
+
 /// With nothing refused the lowest lane has every node.
 #[test]
 fn a_quiet_lane_is_complete() {

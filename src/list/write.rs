@@ -7,7 +7,7 @@ use crate::error::{InsertError, OutOfMemory};
 use crate::sync;
 
 use super::batch::State;
-use super::lane::{Goal, Trail};
+use super::lane::{Goal, Landing, Target, Trail};
 use super::node::{
     Kind, MAX_KEY_LEN, MAX_VALUE_LEN, Node, Origin, Ref, VERSION_ALIGN, VersionRef, node_size, place_version, raw,
     version_size, write_node, write_version,
@@ -329,17 +329,36 @@ where
             self.file_node(writer.number, node, Some((gap.pred, gap.succ)), trail);
         }
         writer.shard.finger.point(raw(gap.pred), node.handle().0, [trail.block(0), trail.block(1)]);
-        // A long walk: work was dropped here. The node before the new one is a good place to land, too.
         if gap.steps >= LONG_WALK {
-            if let Some(pred) = gap.pred {
-                self.file_node(writer.number, pred, None, trail);
+            self.mend(writer.number, gap);
+        }
+    }
+
+    /// After a long walk: work was dropped there, since a writer was kept from its own while it held a block. Files what was walked
+    /// over, of very many some, spread evenly: the next one that walks there files more.
+    #[cold]
+    fn mend(&self, shard: usize, gap: &Gap) {
+        let apart = gap.steps.div_ceil(MENDED);
+        let mut trail = Trail::new();
+        let mut at = gap.start;
+        for step in 1..=gap.steps {
+            let Some(node) = self.next_link(at).follow() else { return };
+            if step % apart == 0 {
+                if trail.block(0) == 0 {
+                    let target = Target { list: self, key: self.key(node), goal: Goal::Before, trusts_hints: true };
+                    let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, &mut trail);
+                }
+                self.file_node(shard, node, None, &mut trail);
             }
+            at = Some(node);
         }
     }
 }
 
 /// Steps along the base from which on a walk is mended.
 const LONG_WALK: usize = 12;
+/// Nodes that one write files for others, at most.
+const MENDED: usize = 256;
 
 /// Where a version is to be put.
 struct Stand<'a> {

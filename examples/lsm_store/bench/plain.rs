@@ -1,193 +1,97 @@
-//! `lsm-tree` alone: its own memtable, behind a log that does the work of the engine's.
+//! `lsm-tree` alone, behind the engine's log: the same tree, options, cache and compaction, the same log and syncs, and a
+//! memtable of the same size that a thread flushes.
+//!
+//! Different: the memtable is the tree's own (crossbeam-skiplist), a read hands out a shared slice where the store makes a
+//! copy, reads take no snapshot, and writers do not leave their batches to whoever has the log (but share its syncs).
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use lsm_tree::{AbstractTree, AnyTree, Cache, Config, Guard, SequenceNumberCounter, Slice};
+use anyhow::{Result, ensure};
+use lsm_tree::{AbstractTree, AnyTree, Guard, SequenceNumberCounter, Slice, compaction::Leveled};
+use parking_lot::Mutex;
 
-use super::{Engine, Pair};
-use crate::Failure;
-use crate::engine::{Durability, Options};
+use super::Engine;
+use crate::engine::wal::{self, Counts, Log};
+use crate::engine::{Batch, Durability, Options, disk};
 
-pub const DIFFERENCES: &str = "\
-memskip in front: this store as it is. lsm-tree alone: the same tree, options, cache and compaction; a log with the same records,
-checksums, group commit and syncs; a memtable of the same size, flushed by a thread. Different: its memtable is the tree's own
-(crossbeam-skiplist), a read hands out a shared slice where this store makes a copy, and reads take no snapshot.
-";
+/// Of threads that look whether there is work.
+const PAUSE: Duration = Duration::from_millis(1);
 
 pub struct Plain {
-    shared: Arc<Shared>,
-    background: Vec<JoinHandle<Result<(), Failure>>>,
-}
-
-struct Shared {
     tree: AnyTree,
     next: SequenceNumberCounter,
     visible: SequenceNumberCounter,
     options: Options,
-    dir: PathBuf,
-    waiting: Mutex<Vec<Write>>,
+    wal: PathBuf,
     log: Mutex<Log>,
-    /// A memtable was sealed or flushed, or this is the end.
-    changed: Condvar,
+    /// How many appends are on disk. Whoever waits for the lock may find nothing left to do.
+    synced: Mutex<u64>,
+    counts: Arc<Counts>,
     ended: AtomicBool,
 }
 
-struct Write {
-    key: Slice,
-    value: Slice,
-    done: Arc<AtomicBool>,
-}
-
-/// One file per memtable.
-struct Log {
-    file: Arc<File>,
-    number: u64,
-    records: Vec<u8>,
-    is_synced: bool,
-    flushes: u64,
+/// Opens an empty tree, and closes it after the measurement.
+pub fn with(dir: &Path, options: &Options, measure: impl FnOnce(&Plain) -> Result<()> + Send) -> Result<()> {
+    let (next, visible) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
+    let tree = disk::config(&dir.join("tree"), options, &next, &visible).open()?;
+    let (wal, synced, ended, options) = (dir.join("wal"), Mutex::default(), AtomicBool::new(false), options.clone());
+    let log = Log::open(&wal, |_, _| Ok(()))?;
+    let (counts, log) = (Arc::clone(&log.counts), Mutex::new(log));
+    let plain = &Plain { tree, next, visible, options, wal, log, synced, counts, ended };
+    let interval = if let Durability::Interval(interval) = plain.options.durability { interval } else { Duration::MAX };
+    thread::scope(|scope| {
+        let work: [(fn(&_) -> _, _); 3] = [(Plain::flush, PAUSE), (Plain::compact, PAUSE), (Plain::sync, interval)];
+        let background = work.map(|(work, interval)| scope.spawn(move || plain.repeat(work, interval)));
+        let measured = scope.spawn(|| measure(plain)).join();
+        plain.ended.store(true, SeqCst);
+        background.into_iter().try_for_each(|thread| thread.join().expect("a background thread panicked"))?;
+        measured.expect("the measurement panicked")
+    })
 }
 
 impl Plain {
-    pub fn open(dir: &Path, options: &Options) -> Result<Self, Failure> {
-        let (next, visible) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
-        let tree = Config::new(dir.join("tree"), next.clone(), visible.clone())
-            .use_cache(Arc::new(Cache::with_capacity_bytes(options.block_cache_bytes)))
-            .open()?;
-        let log = Log { file: create_log(dir, 0)?.into(), number: 0, records: Vec::new(), is_synced: true, flushes: 0 };
-        let shared = Arc::new(Shared {
-            tree,
-            next,
-            visible,
-            options: options.clone(),
-            dir: dir.to_owned(),
-            waiting: Mutex::default(),
-            log: Mutex::new(log),
-            changed: Condvar::new(),
-            ended: AtomicBool::new(false),
-        });
-        let background = [Shared::flush, Shared::compact, Shared::sync].map(|work| {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || work(&shared).inspect_err(|_| shared.end()))
-        });
-        Ok(Self { shared, background: background.into() })
-    }
-
-    pub fn close(self) -> Result<(), Failure> {
-        self.shared.end();
-        self.background.into_iter().try_for_each(|thread| thread.join().expect("a background thread panicked"))
-    }
-}
-
-fn create_log(dir: &Path, number: u64) -> io::Result<File> {
-    let file = File::create(dir.join(number.to_string()))?;
-    file.sync_all()?;
-    sync_dir(dir).map(|()| file)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().expect("no writer panics")
-    }
-
-    fn end(&self) {
-        let log = self.lock();
-        self.ended.store(true, SeqCst);
-        drop(log);
-        self.changed.notify_all();
-    }
-
-    /// Waits, without the lock, as long as `wait`; not beyond the end.
-    fn wait_while<'a>(&self, log: MutexGuard<'a, Log>, wait: impl Fn(&Log) -> bool) -> MutexGuard<'a, Log> {
-        self.changed.wait_while(log, |log| wait(log) && !self.ended.load(SeqCst)).expect("no writer panics")
-    }
-
-    fn write(&self, log: &mut Log, group: Vec<Write>) -> Result<(), Failure> {
-        log.records.clear();
-        for Write { key, value, .. } in &group {
-            let start = log.records.len() + 4;
-            log.records.extend([0; 16]);
-            for part in [&(value.len() as u32).to_le_bytes(), &(key.len() as u32).to_le_bytes(), &**key, &**value] {
-                log.records.extend_from_slice(part);
+    /// Until the end, or a failure, which is the end.
+    fn repeat(&self, work: fn(&Self) -> Result<()>, interval: Duration) -> Result<()> {
+        let mut last = Instant::now();
+        while !self.ended.load(SeqCst) {
+            if last.elapsed() >= interval {
+                work(self).inspect_err(|_| self.ended.store(true, SeqCst))?;
+                last = Instant::now();
             }
-            let crc = crc32fast::hash(&log.records[start..]);
-            log.records[start - 4..start].copy_from_slice(&crc.to_le_bytes());
-        }
-        (&*log.file).write_all(&log.records)?;
-        log.is_synced = self.options.durability == Durability::Always;
-        if log.is_synced {
-            log.file.sync_data()?;
-        }
-        let mut size = 0;
-        for Write { key, value, done } in group {
-            let seq = self.next.next();
-            size = self.tree.insert(key, value, seq).1;
-            self.visible.fetch_max(seq + 1);
-            done.store(true, SeqCst);
-        }
-        if size >= self.options.memtable_bytes as u64 {
-            if self.options.durability != Durability::None && !log.is_synced {
-                log.file.sync_data()?;
-            }
-            log.number += 1;
-            (log.file, log.is_synced) = (create_log(&self.dir, log.number)?.into(), true);
-            self.tree.rotate_memtable();
-            self.changed.notify_all();
+            thread::sleep(PAUSE);
         }
         Ok(())
     }
 
-    fn flush(&self) -> Result<(), Failure> {
-        let mut first = 0;
-        while !self.ended.load(SeqCst) {
-            let writing = self.wait_while(self.lock(), |_| self.tree.sealed_memtable_count() == 0).number;
-            let sealed: Vec<_> = (first..writing).map(|number| self.dir.join(number.to_string())).collect();
-            sealed.iter().try_for_each(|path| File::open(path)?.sync_data())?;
+    fn flush(&self) -> Result<()> {
+        if self.tree.sealed_memtable_count() > 0 {
+            // All before it belong to memtables that are sealed.
+            let writing = self.log.lock().number;
             self.tree.flush(&self.tree.get_flush_lock(), self.visible.get())?;
-            sealed.iter().try_for_each(|path| fs::remove_file(path).and_then(|()| sync_dir(&self.dir)))?;
-            first = writing;
-            self.lock().flushes += 1;
-            self.changed.notify_all();
+            wal::remove_below(&self.wal, writing)?;
         }
         Ok(())
     }
 
-    fn compact(&self) -> Result<(), Failure> {
-        let levels = Arc::new(lsm_tree::compaction::Leveled::default());
-        let mut seen = 0;
-        while !self.ended.load(SeqCst) {
-            seen = self.wait_while(self.lock(), |log| log.flushes == seen).flushes;
-            let mut version = None;
-            while version != Some(self.tree.current_version().id()) && !self.ended.load(SeqCst) {
-                version = Some(self.tree.current_version().id());
-                self.tree.compact(Arc::clone(&levels) as _, self.visible.get())?;
-            }
-        }
-        Ok(())
+    fn compact(&self) -> Result<()> {
+        Ok(self.tree.compact(Arc::new(Leveled::default()), self.visible.get())?)
     }
 
-    fn sync(&self) -> Result<(), Failure> {
-        let Durability::Interval(interval) = self.options.durability else {
-            return Ok(());
-        };
-        while !self.ended.load(SeqCst) {
-            let is_open = |_: &mut Log| !self.ended.load(SeqCst);
-            let woken = self.changed.wait_timeout_while(self.lock(), interval, is_open);
-            let mut log = woken.expect("no writer panics").0;
-            if !mem::replace(&mut log.is_synced, true) {
-                let file = Arc::clone(&log.file);
-                drop(log);
-                file.sync_data()?;
-            }
+    fn sync(&self) -> Result<()> {
+        self.sync_to(self.counts.appends.load(SeqCst))
+    }
+
+    fn sync_to(&self, needed: u64) -> Result<()> {
+        let mut synced = self.synced.lock();
+        if *synced < needed {
+            let appends = self.counts.appends.load(SeqCst);
+            let file = Arc::clone(&self.log.lock().file);
+            wal::sync(&file, &self.counts)?;
+            *synced = appends;
         }
         Ok(())
     }
@@ -196,29 +100,32 @@ impl Shared {
 impl Engine for Plain {
     type Bytes = Slice;
 
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
-        let (shared, done) = (&self.shared, Arc::new(AtomicBool::new(false)));
-        let write = Write { key: key.into(), value: value.into(), done: Arc::clone(&done) };
-        shared.waiting.lock().expect("nothing fails under this lock").push(write);
-        let mut log = shared.lock();
-        // Whoever had the lock before may have taken it along.
-        if !done.load(SeqCst) {
-            log = shared.wait_while(log, |_| shared.tree.sealed_memtable_count() >= shared.options.queued_memtables);
-            let group = mem::take(&mut *shared.waiting.lock().expect("nothing fails under this lock"));
-            shared.write(&mut log, group).inspect_err(|_| shared.ended.store(true, SeqCst))?;
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.put(key, value);
+        while self.tree.sealed_memtable_count() >= self.options.queued_memtables && !self.ended.load(SeqCst) {
+            thread::sleep(PAUSE);
         }
-        if shared.ended.load(SeqCst) {
-            return Err("the log or a background thread has failed".into());
+        ensure!(!self.ended.load(SeqCst), "flush, compaction or sync has failed");
+        let mut log = self.log.lock();
+        log.append(&[batch])?;
+        let seq = self.next.next();
+        let size = self.tree.insert(key, value, seq).1;
+        self.visible.fetch_max(seq + 1);
+        if size >= self.options.memtable_bytes as u64 {
+            log.rotate()?;
+            self.tree.rotate_memtable();
         }
-        Ok(())
+        let appends = self.counts.appends.load(SeqCst);
+        drop(log);
+        if self.options.durability == Durability::Always { self.sync_to(appends) } else { Ok(()) }
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<Slice>, Failure> {
-        Ok(self.shared.tree.get(key, u64::MAX)?)
+    fn get(&self, key: &[u8]) -> Result<Option<Slice>> {
+        Ok(self.tree.get(key, u64::MAX)?)
     }
 
-    fn scan(&self, from: &[u8], limit: usize) -> Result<Vec<Pair<Slice>>, Failure> {
-        let entries = self.shared.tree.range(from.., u64::MAX, None);
-        entries.take(limit).map(|entry| Ok(entry.into_inner()?)).collect()
+    fn scan(&self, from: &[u8], limit: usize) -> Result<Vec<(Slice, Slice)>> {
+        self.tree.range(from.., u64::MAX, None).take(limit).map(|entry| Ok(entry.into_inner()?)).collect()
     }
 }

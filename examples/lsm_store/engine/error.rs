@@ -1,40 +1,44 @@
 //! What can go wrong. Clonable, as a group of writers shares the outcome of one append.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::{fmt, io};
 
 use memskip::WriteError;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// Another process, or another `Store` in this one, has it open; or a snapshot of a closed one is still alive.
+    #[error("{} is in use: another store has it open", .0.display())]
     InUse(PathBuf),
     /// Bytes that were acknowledged are damaged or missing.
-    Corrupt {
-        file: PathBuf,
-        offset: u64,
-        reason: &'static str,
-    },
+    #[error("{} at offset {offset}: {reason}", file.display())]
+    Corrupt { file: PathBuf, offset: u64, reason: &'static str },
     /// A file operation failed.
-    Io(PathBuf, Arc<io::Error>),
+    #[error(transparent)]
+    Io(Arc<io::Error>),
     /// The tree on disk refused.
+    #[error(transparent)]
     Tree(Arc<lsm_tree::Error>),
     /// The memtables refused: flushes fall behind (`Stalled`), or no memory.
+    #[error(transparent)]
     Memory(WriteError),
     /// Options, a key, a value or a batch are out of bounds.
+    #[error("{0}")]
     Invalid(&'static str),
-    /// A flush failed. Nothing is lost, and it is tried again in the background.
+    /// Nothing is lost.
+    #[error("flush failed, and will be tried again: {0}")]
     Flush(String),
-    /// A failure after which the log cannot be trusted to take more. Reads go on; writes do when the store is opened
-    /// again.
+    /// A failure after which the log cannot be trusted to take more. Reads go on.
+    #[error("no further writes before the store is opened again: {0}")]
     Poisoned(Arc<Error>),
+    #[error("the store is closed")]
     Closed,
 }
 
-impl Error {
-    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Io(path.to_owned(), Arc::new(error))
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(Arc::new(error))
     }
 }
 
@@ -49,21 +53,3 @@ impl From<WriteError> for Error {
         if error == WriteError::ShutDown { Self::Closed } else { Self::Memory(error) }
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse(dir) => write!(f, "{} is in use: another store has it open", dir.display()),
-            Self::Corrupt { file, offset, reason } => write!(f, "{} at offset {offset}: {reason}", file.display()),
-            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::Tree(error) => error.fmt(f),
-            Self::Memory(error) => error.fmt(f),
-            Self::Invalid(what) => f.write_str(what),
-            Self::Flush(error) => write!(f, "flush failed, and will be tried again: {error}"),
-            Self::Poisoned(error) => write!(f, "no further writes before the store is opened again: {error}"),
-            Self::Closed => f.write_str("the store is closed"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}

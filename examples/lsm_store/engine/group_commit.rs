@@ -3,26 +3,14 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 
 use tokio::task::spawn_blocking;
 
-use super::core::Core;
-use super::snapshot::value;
-use super::{Batch, Error, Options, Store};
+use super::{Batch, Error, Options, Store, single};
 
 /// A [`Store`] whose calls are futures. A write whose future is dropped may be committed nonetheless.
 #[derive(Clone)]
 pub struct AsyncStore(Store);
-
-/// Commits what is queued, also if the runtime ends before it comes to that.
-struct Leader(Arc<Core>);
-
-impl Drop for Leader {
-    fn drop(&mut self) {
-        self.0.lead();
-    }
-}
 
 impl AsyncStore {
     pub fn new(store: Store) -> Self {
@@ -35,34 +23,25 @@ impl AsyncStore {
     }
 
     pub async fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        let mut batch = Batch::new();
-        batch.put(key, value);
-        self.write(batch).await
+        self.write(single(key, Some(value))).await
     }
 
     pub async fn delete(&self, key: &[u8]) -> Result<(), Error> {
-        let mut batch = Batch::new();
-        batch.delete(key);
-        self.write(batch).await
+        self.write(single(key, None)).await
     }
 
     pub async fn write(&self, batch: Batch) -> Result<(), Error> {
-        let core = &self.0.0.core;
-        let told = core.queue(batch)?;
-        if !core.is_led.swap(true, SeqCst) {
-            let leader = Leader(Arc::clone(core));
+        let (must_lead, told) = self.0.0.core.queue(batch)?;
+        if must_lead {
+            // Also if the runtime ends before it comes to that: others may have joined the group.
+            let leader = scopeguard::guard(Arc::clone(&self.0.0.core), |core| core.lead());
             spawn_blocking(move || drop(leader));
         }
         told.await.unwrap_or(Err(Error::Closed))
     }
 
-    /// At once if it is in memory; on another thread if the disk has to be asked.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let snapshot = self.0.snapshot()?;
-        if let Some(entry) = snapshot.memory.entry(key) {
-            return Ok(value(&entry));
-        }
-        let key = key.to_vec();
+        let (snapshot, key) = (self.0.snapshot()?, key.to_vec());
         blocking(move || snapshot.get(&key)).await
     }
 
@@ -73,6 +52,5 @@ impl AsyncStore {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    let panicked = |error| Error::io(Path::new("task"))(io::Error::other(error));
-    spawn_blocking(work).await.map_err(panicked)?
+    spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -2,24 +2,23 @@
 //! `lsm-tree` for all that is on disk.
 //!
 //! ```text
-//!  write ──► log segment ──(sync)──► active memtable ──► visible
+//!  write ──► log segment ──(sync)──► active memtable
 //!                                        │ full: the next memtable, the next segment
 //!                                   frozen memtables ──flush──► tree on disk, compacted in the background
 //!  read ◄── newest of ───────────────────┴─────────────────────────┘     (then the segment is removed)
 //! ```
 //!
-//! `record` and `wal` are the log, `core` the way of a write and recovery, `flush` that from memory to disk, `disk`
-//! the tree and the moment of a flush, `snapshot` reads and scans, `group_commit` the asynchronous front.
+//! `wal` is the log, `core` the way of a write and recovery, `flush` that from memory to disk, `disk` the tree and the
+//! moment of a flush, `snapshot` reads and scans, `group_commit` the asynchronous front.
 
 mod core;
-mod disk;
+pub(crate) mod disk;
 mod error;
 mod flush;
 mod group_commit;
-mod record;
 mod snapshot;
 mod stats;
-mod wal;
+pub(crate) mod wal;
 
 pub use error::Error;
 pub use group_commit::AsyncStore;
@@ -28,16 +27,19 @@ pub use memskip::WriteBatch as Batch;
 pub use snapshot::{Scan, Snapshot};
 pub use stats::{Stats, Verified};
 
+use std::mem;
 use std::ops::RangeBounds;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError::Timeout, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use self::core::Core;
 use self::disk::Disk;
-use self::wal::Segments;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -60,8 +62,8 @@ impl Default for Options {
 /// What an acknowledged write has survived. Each of them survives the end of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Written to the operating system; the log is synced only as its memtable goes to the tree. A power failure may
-    /// lose what was not, and as the system writes in any order, leave a log that is reported as corrupt.
+    /// Written to the operating system; the log is synced only as its memtable is full. A power failure may lose what
+    /// was not, and as the system writes in any order, leave a log that is reported as corrupt.
     None,
     /// Synced in the background: a power failure loses at most this much time.
     Interval(Duration),
@@ -76,51 +78,47 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     core: Arc<Core>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Each ends when it is not to be woken any more.
+    threads: Mutex<Vec<(Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Store {
     /// Opens or creates. Nobody else may have it open.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
-        let dir = dir.as_ref();
-        if options.memtable_bytes == 0 || options.durability == Durability::Interval(Duration::ZERO) {
+        let (dir, durability) = (dir.as_ref(), options.durability);
+        if options.memtable_bytes == 0 || durability == Durability::Interval(Duration::ZERO) {
             return Err(Error::Invalid("a memtable of no size, or no time between syncs"));
         }
-        let (durability, tree) = (options.durability, Disk::open(dir, &options)?);
-        let (segments, segment, next_seq) = Segments::open(dir.join("wal"))?;
-        wal::sync_dir(dir).map_err(Error::io(dir))?;
-        let core = Arc::new(Core::new(tree, (segments, segment), options)?);
+        let disk = Disk::open(dir, &options)?;
+        let core = Arc::new(Core::new(disk, dir.join("wal"), options)?);
+        wal::sync_dir(dir)?;
         // Whatever fails from here on, its drop ends the threads.
         let store = Self(Arc::new(Inner { core: Arc::clone(&core), threads: Mutex::default() }));
+        let compactor = store.spawn(|core, wake| wake.iter().for_each(|()| core.compact()))?;
         let flusher = Arc::clone(&core);
-        core.memory.start_flushers(1, move |job: &_| flusher.flush(job)).map_err(Error::io(dir))?;
-        store.spawn(Core::compact_until_closed)?;
-        // What is read back may be more than memory takes at once.
-        core.recover(next_seq)?;
+        core.memory.start_flushers(1, move |job: &_| {
+            flusher.flush(job)?;
+            Ok(compactor.send(())?)
+        })?;
         if let Durability::Interval(interval) = durability {
-            store.spawn(move |core| core.sync_until_closed(interval))?;
+            store.spawn(move |core, wake| core.sync_until(|| wake.recv_timeout(interval) != Err(Timeout)))?;
         }
         Ok(store)
     }
 
-    fn spawn(&self, run: impl FnOnce(&Core) + Send + 'static) -> Result<(), Error> {
-        let core = Arc::clone(&self.0.core);
-        let thread = thread::Builder::new().name("lsm-store".into()).spawn(move || run(&core));
-        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.push(thread.map_err(Error::io(Path::new("thread")))?);
-        Ok(())
+    fn spawn(&self, run: impl FnOnce(&Core, Receiver<()>) + Send + 'static) -> Result<Sender<()>, Error> {
+        let (core, (sender, wake)) = (Arc::clone(&self.0.core), mpsc::channel());
+        let thread = thread::Builder::new().name("lsm-store".into()).spawn(move || run(&core, wake))?;
+        self.0.threads.lock().push((sender.clone(), thread));
+        Ok(sender)
     }
 
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        let mut batch = Batch::new();
-        batch.put(key, value);
-        self.0.core.commit(batch)
+        self.0.core.commit(single(key, Some(value)))
     }
 
     pub fn delete(&self, key: &[u8]) -> Result<(), Error> {
-        let mut batch = Batch::new();
-        batch.delete(key);
-        self.0.core.commit(batch)
+        self.0.core.commit(single(key, None))
     }
 
     /// All of a batch or nothing, for readers as after a crash.
@@ -165,38 +163,38 @@ impl Store {
     /// Syncs the log, whatever the durability, and ends the store for all clones. What is in memory is read back from
     /// the log when it is opened again.
     pub fn close(self) -> Result<(), Error> {
-        let writable = self.0.core.check_writable();
-        self.0.end();
-        writable.and_then(|()| self.0.core.sync())
-    }
-
-    #[cfg(test)]
-    pub fn slow_views(&self, slow: bool) {
-        self.0.core.disk.slow_views.store(slow, SeqCst);
-    }
-
-    #[cfg(test)]
-    pub fn fail_syncs(&self, fail: bool) {
-        self.0.core.segments.fail_syncs.store(fail, SeqCst);
+        self.0.end()
     }
 }
 
 impl Inner {
-    fn end(&self) {
-        self.core.close();
-        for thread in std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)) {
-            // It has been told to end.
+    fn end(&self) -> Result<(), Error> {
+        // In between two commits.
+        let log = self.core.log.lock();
+        self.core.closed.store(true, SeqCst);
+        // A flush under way is finished; what is not flushed is in the log.
+        drop(self.core.memory.shutdown(Duration::ZERO));
+        drop(log);
+        for (wake, thread) in mem::take(&mut *self.threads.lock()) {
+            drop(wake);
             let _ = thread.join();
         }
+        self.core.log.lock().sync()
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.end();
-        if self.core.options.durability != Durability::None {
-            // As if it had come in time. Who wants to know calls `close`.
-            let _ = self.core.sync();
-        }
+        // Who wants to know calls `close`.
+        let _ = self.end();
     }
+}
+
+fn single(key: &[u8], value: Option<&[u8]>) -> Batch {
+    let mut batch = Batch::new();
+    match value {
+        Some(value) => batch.put(key, value),
+        None => batch.delete(key),
+    }
+    batch
 }

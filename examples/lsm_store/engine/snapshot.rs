@@ -1,18 +1,17 @@
 //! Reads: memory over disk, at one point in time.
 
 use std::cmp::Ordering;
-use std::iter;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use lsm_tree::{AbstractTree, Guard};
-use memskip::{Bytewise, Entry, ManagerEntry, ManagerSnapshot};
+use double_ended_peekable::{DoubleEndedPeekable, DoubleEndedPeekableExt};
+use lsm_tree::{AbstractTree, Guard, IterGuardImpl};
+use memskip::{Bytewise, EpochClock, ManagerSnapshot, OwnedManagerRange};
 
 use super::Error;
-use super::core::{Core, LogClock};
+use super::core::{Core, MAX_KEY};
 use super::disk::Disk;
-use super::record::{DELETED, MAX_KEY};
 
 /// Key and value.
 type Item = Result<(Vec<u8>, Vec<u8>), Error>;
@@ -21,7 +20,7 @@ type Item = Result<(Vec<u8>, Vec<u8>), Error>;
 /// memtables, and what it sees of the tree, from being given back; also beyond the end of the store.
 #[derive(Clone)]
 pub struct Snapshot {
-    pub(super) memory: ManagerSnapshot<[u8], Bytewise, LogClock>,
+    pub(super) memory: ManagerSnapshot<[u8], Bytewise, EpochClock>,
     /// The tree's number, and its protection.
     seen: Arc<u64>,
     disk: Arc<Disk>,
@@ -35,7 +34,7 @@ impl Snapshot {
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         match self.memory.entry(key) {
-            Some(entry) => Ok(value(&entry)),
+            Some(entry) => Ok((!entry.is_tombstone).then(|| entry.value.to_vec())),
             // The tree takes no longer ones.
             None if key.len() > MAX_KEY => Ok(None),
             None => Ok(self.disk.tree.get(key, *self.seen)?.map(|value| value.to_vec())),
@@ -53,17 +52,12 @@ impl Snapshot {
             (Included(start) | Excluded(start), Included(end) | Excluded(end)) => start >= end,
             _ => false,
         };
-        let mut scan =
-            Scan { memory: Source::new(iter::empty()), disk: Source::new(iter::empty()), _seen: self.clone() };
-        if !is_empty {
-            let on_disk = self.disk.tree.range::<&[u8], _>(bounds, *self.seen, None);
-            scan.memory = Source::new(self.memory.clone().into_range(bounds));
-            scan.disk = Source::new(on_disk.map(|item| {
-                let (key, value) = item.into_inner()?;
-                Ok((key.to_vec(), value.to_vec()))
-            }));
-        }
-        Ok(scan)
+        // No key is empty.
+        let bounds = if is_empty { (Unbounded, Included(&[][..])) } else { bounds };
+        let copy = |item: IterGuardImpl| Ok(item.into_inner().map(|(key, value)| (key.to_vec(), value.to_vec()))?);
+        let tree: Tree = Box::new(self.disk.tree.range::<&[u8], _>(bounds, *self.seen, None).map(copy));
+        let memory = self.memory.clone().into_range_with_tombstones(bounds);
+        Ok(Scan { memory: memory.double_ended_peekable(), tree: tree.double_ended_peekable(), _seen: self.clone() })
     }
 
     /// Keys that begin with `prefix`.
@@ -77,92 +71,47 @@ impl Snapshot {
     }
 }
 
-/// `None` if it is deleted.
-pub(super) fn value(entry: &Entry<'_>) -> Option<Vec<u8>> {
-    (entry.kind() != DELETED).then(|| entry.value.to_vec())
-}
+type Memory = OwnedManagerRange<[u8], Bytewise, EpochClock>;
+type Tree = Box<dyn DoubleEndedIterator<Item = Item> + Send>;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Front,
-    Back,
-}
-
-/// Keys and values in order; from [`Snapshot::range`]. Ends after an error.
+/// Keys and values in order; from [`Snapshot::range`]. What comes behind an error is not complete.
 pub struct Scan {
-    memory: Source<ManagerEntry<[u8], Bytewise, LogClock>>,
-    disk: Source<Item>,
+    memory: DoubleEndedPeekable<Memory>,
+    tree: DoubleEndedPeekable<Tree>,
     /// Outlives what is read.
     _seen: Snapshot,
 }
 
-impl Scan {
-    fn step(&mut self, end: End) -> Option<Item> {
+/// A step from one end: of the lesser (or greater) key, and of what memory has where both have it.
+macro_rules! step {
+    ($scan:ident, $peek:ident, $next:ident, $compare:expr) => {
         loop {
-            let order = match (self.memory.peek(end), self.disk.peek(end)) {
-                (_, Some(Err(_))) => {
-                    let error = self.disk.take(end);
-                    self.memory = Source::new(iter::empty());
-                    self.disk = Source::new(iter::empty());
-                    return error;
-                }
-                (Some(entry), Some(Ok((key, _)))) if end == End::Front => entry.key().cmp(key),
-                (Some(entry), Some(Ok((key, _)))) => key.as_slice().cmp(entry.key()),
+            let order = match ($scan.memory.$peek(), $scan.tree.$peek()) {
+                (Some(entry), Some(Ok((key, _)))) => $compare(entry.key(), key.as_slice()),
                 (Some(_), None) => Ordering::Less,
-                (None, _) => Ordering::Greater,
+                _ => Ordering::Greater,
             };
-            if order == Ordering::Greater {
-                return self.disk.take(end);
+            let in_tree = if order.is_ge() { $scan.tree.$next() } else { None };
+            if order.is_gt() {
+                return in_tree;
             }
-            if order == Ordering::Equal {
-                self.disk.take(end);
-            }
-            let entry = self.memory.take(end)?;
-            if entry.kind() != DELETED {
+            if let Some(entry) = $scan.memory.$next().filter(|entry| !entry.is_tombstone()) {
                 return Some(Ok((entry.key().to_vec(), entry.value().to_vec())));
             }
         }
-    }
+    };
 }
 
 impl Iterator for Scan {
     type Item = Item;
 
     fn next(&mut self) -> Option<Item> {
-        self.step(End::Front)
+        step!(self, peek, next, |ours: &[u8], theirs| ours.cmp(theirs))
     }
 }
 
 impl DoubleEndedIterator for Scan {
     fn next_back(&mut self) -> Option<Item> {
-        self.step(End::Back)
-    }
-}
-
-/// An iterator that can be looked into at both ends.
-struct Source<T> {
-    iter: Box<dyn DoubleEndedIterator<Item = T> + Send>,
-    /// By `End`.
-    heads: [Option<T>; 2],
-}
-
-impl<T> Source<T> {
-    fn new(iter: impl DoubleEndedIterator<Item = T> + Send + 'static) -> Self {
-        Self { iter: Box::new(iter.fuse()), heads: [None, None] }
-    }
-
-    fn peek(&mut self, end: End) -> Option<&T> {
-        let (here, there) = (end as usize, 1 - end as usize);
-        if self.heads[here].is_none() {
-            let next = if end == End::Front { self.iter.next() } else { self.iter.next_back() };
-            // The last one may have been taken out for a look at the other end.
-            self.heads[here] = next.or_else(|| self.heads[there].take());
-        }
-        self.heads[here].as_ref()
-    }
-
-    fn take(&mut self, end: End) -> Option<T> {
-        self.peek(end);
-        self.heads[end as usize].take()
+        step!(self, peek_back, next_back, |ours: &[u8], theirs: &[u8]| theirs.cmp(ours))
     }
 }
