@@ -65,6 +65,7 @@ fn steps_are_exact<const H: usize>(count: usize) {
         }
         assert_eq!(model.range(..at).next(), None);
         let (mut range, mut at) = (table.iter(), Unbounded);
+        #[expect(clippy::while_let_on_iterator, reason = "it goes on behind the loop")]
         while let Some(entry) = range.next() {
             let n = number(entry.key);
             assert_eq!(model.range((at, Unbounded)).next(), Some(&n), "height {H}, {density:?}");
@@ -206,7 +207,9 @@ fn steps_cost_no_searches() {
         let table = Memtable::<[u8]>::builder().comparator(counting).lane_density(density).build();
         let mut rng = Rng::new(5);
         let keys: Vec<_> = (0..count).map(|_| rng.bits().to_be_bytes()).collect();
-        keys.iter().for_each(|key| assert!(table.insert(key, b"")));
+        for key in &keys {
+            assert!(table.insert(key, b""));
+        }
         let cost = |what: &mut dyn FnMut()| {
             let before = compared.load(Relaxed);
             what();
@@ -219,7 +222,7 @@ fn steps_cost_no_searches() {
         let seek = cost(&mut || {
             for key in keys.iter().take(1000) {
                 let mut cursor = table.cursor_at(key);
-                let taken = (0..10).filter(|_| cursor.as_mut().and_then(|cursor| cursor.next_entry()).is_some());
+                let taken = (0..10).filter(|_| cursor.as_mut().and_then(memskip::Cursor::next_entry).is_some());
                 assert!(taken.count() > 0);
             }
         });
