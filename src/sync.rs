@@ -72,7 +72,7 @@ pub(crate) mod order {
     /// Follows a link to what it publishes. Partner: [`LINK`], or [`FILE`] for lane entries.
     pub(crate) const FOLLOW: Order = ordering!("follow", Acquire, Relaxed);
 
-    /// Files a handle into a lane block, or publishes a block: the block's and node's contents come first.
+    /// Files a handle into a lane block, publishes a block, or points a finger: the block's and node's contents come first.
     /// Partner: [`FOLLOW`].
     pub(crate) const FILE: Order = ordering!("file", Release, Relaxed);
 
