@@ -3,7 +3,7 @@
 //!
 //! With hints an operation compares a few keys, whatever the size of the table; the small part that grows with it comes from keys
 //! that tie. Bounds are what was measured and a third more.
-#![cfg(feature = "std")]
+#![cfg(all(feature = "std", target_pointer_width = "64"))]
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 
 mod common;

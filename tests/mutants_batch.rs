@@ -1,6 +1,6 @@
 //! Numbers of versions that meet: a batch half linked, given up or just committed, a write whose clock has not answered. Nothing
 //! is left to chance: a comparator or a clock stops one thread at the place in question while another does its work.
-#![cfg(feature = "std")]
+#![cfg(all(feature = "std", target_pointer_width = "64"))]
 
 #[macro_use]
 mod common;

@@ -1,6 +1,6 @@
 //! Memory to the byte: what nodes and versions of every length take, which chunks an arena asks for, what it takes back, and
 //! what it says about handles.
-#![cfg(feature = "std")]
+#![cfg(all(feature = "std", target_pointer_width = "64"))]
 #![expect(unsafe_code, reason = "arenas and allocators are unsafe traits")]
 
 #[macro_use]

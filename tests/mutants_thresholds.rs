@@ -1,5 +1,5 @@
 //! Thresholds that several shards share: what one has been promised and has not used counts, and comes back when it is needed.
-#![cfg(feature = "std")]
+#![cfg(all(feature = "std", target_pointer_width = "64"))]
 #![expect(unsafe_code, reason = "an arena is an unsafe trait")]
 
 #[macro_use]
