@@ -199,6 +199,7 @@ impl Comparator<[u8]> for Counting {
 /// Comparisons of a step and of a seek with ten entries, either way. A search at each block, or at each node that sparse lanes
 /// lack, or a second search for the first step, is more than this.
 #[test]
+#[cfg_attr(not(target_pointer_width = "64"), ignore = "walks back do not go by parents there")]
 fn steps_cost_no_searches() {
     for density in DENSITIES {
         let count = scaled(20_000);
