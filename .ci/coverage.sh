@@ -9,7 +9,8 @@ export RUSTC_BOOTSTRAP=1 LLVM_COV=$llvm/bin/llvm-cov LLVM_PROFDATA=$llvm/bin/llv
 lines=94 branches=85
 
 proves "at least $lines % of the lines and $branches % of the branches of the list and the arenas are reached"
-cargo llvm-cov --quiet --branch --lib --tests --json --output-path "$target/coverage.json"
+# Without the engine on top: its killed processes leave half-written profiles.
+RUSTFLAGS='--cfg old_compiler' cargo llvm-cov --quiet --branch --lib --tests --json --output-path "$target/coverage.json"
 python3 - "$target/coverage.json" "$lines" "$branches" <<'END'
 import json, os, sys
 
