@@ -102,14 +102,15 @@ pub struct Bytewise;
 #[inline]
 fn word_at(key: &[u8], skip: usize) -> usize {
     const WORD: usize = size_of::<usize>();
-    let rest = key.get(skip..).unwrap_or(&[]);
+    let Some(rest) = key.get(skip..) else { return 0 };
     if let Some(word) = rest.first_chunk::<WORD>() {
         return usize::from_be_bytes(*word);
     }
-    let mut word = 0;
-    for &byte in rest {
-        word = word << 8 | usize::from(byte);
-    }
+    // The last word of the key, of which the upper part is not wanted; a key shorter than that byte by byte.
+    let word = key.last_chunk::<WORD>().map_or_else(
+        || rest.iter().fold(0, |word, &byte| word << 8 | usize::from(byte)),
+        |last| usize::from_be_bytes(*last),
+    );
     // In two steps, since an empty `rest` would shift by the whole width.
     (word << (8 * (WORD - rest.len()) - 1)) << 1
 }

@@ -57,7 +57,7 @@ where
             return None;
         }
         let next = match self.front {
-            None => self.list.first_from(self.bounds.0, &mut self.scouts[0]),
+            None => self.begin(),
             Some(front) => self.list.next_position(front, &mut self.scouts[0]),
         };
         let met = next == self.back;
@@ -65,6 +65,11 @@ where
         self.done = next.is_none();
         self.front = next.or(self.front);
         next
+    }
+
+    #[inline(never)]
+    fn begin(&mut self) -> Option<Position> {
+        self.list.first_from(self.bounds.0, &mut self.scouts[0])
     }
 
     fn next_back(&mut self) -> Option<Position> {

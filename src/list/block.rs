@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!          ┌───────────────── header ─────────────────┐
-//! lowest   | version | shape | next | first | fence's |  fence | hint 1..=12 | handle 1..=12 |            128 bytes
-//! upper    | version | shape | next | first | fence's |  handle 0 | fence | hint 1..=17 | handle 1..=17 | 384 bytes
+//! lowest   | version | shape | next | first | fence's |  fence | hint 1..=12 | handle 0..=12 |            128 bytes
+//! upper    | version | shape | next | first | fence's |  fence | head 1..=17 | handle 0..=17 | fence's tail | tail 1..=17 | 384 bytes
 //! ```
 //!
 //! Entry 0 is the block's first key and has no hint: whoever is here has a key that is not less. `fence` is the hint
@@ -23,6 +23,7 @@
 
 use core::cmp::Ordering;
 use core::fmt;
+use core::mem;
 
 use crate::comparator::Comparator;
 #[cfg(target_pointer_width = "64")]
@@ -31,17 +32,78 @@ use crate::sync::{AtomicU32, fence, order};
 
 use super::node::{Node, Ref, raw};
 
-/// What a lane keeps of a key.
-pub(super) trait Digest: Copy + Ord + fmt::Debug {
+/// A word that hints are made of.
+pub(super) trait Word: Copy + Ord + fmt::Debug {
     /// The greatest there is.
     const MAX: Self;
     /// Where it is kept.
     type Cell;
 
-    fn of<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> Self;
     fn cell(self) -> Self::Cell;
     fn load(cell: &Self::Cell) -> Self;
     fn store(self, cell: &Self::Cell);
+}
+
+/// A word in an atomic of its size.
+macro_rules! word_in {
+    ($($word:ty, $cell:ty;)*) => {$(
+        impl Word for $word {
+            const MAX: Self = <$word>::MAX;
+            type Cell = $cell;
+
+            #[inline]
+            fn cell(self) -> $cell {
+                <$cell>::new(self)
+            }
+            #[inline]
+            fn load(cell: &$cell) -> Self {
+                cell.load(order::PLAIN)
+            }
+            #[inline]
+            fn store(self, cell: &$cell) {
+                cell.store(self, order::PLAIN);
+            }
+        }
+    )*};
+}
+
+word_in! { u32, AtomicU32; }
+#[cfg(target_pointer_width = "64")]
+word_in! { usize, AtomicUsize; }
+
+/// No word.
+impl Word for () {
+    const MAX: Self = ();
+    type Cell = ();
+
+    #[inline]
+    fn cell(self) {}
+    #[inline]
+    fn load((): &()) {}
+    #[inline]
+    fn store(self, (): &()) {}
+}
+
+/// What a lane keeps of a key.
+pub(super) trait Digest: Copy + Ord + fmt::Debug {
+    /// The part that tells most keys apart.
+    type Head: Word;
+    /// The part that is looked at when heads are equal.
+    type Tail: Word;
+    /// Whether there is one.
+    const HAS_TAIL: bool = size_of::<Self::Tail>() > 0;
+
+    fn of<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> Self;
+    /// The head of [`of`](Self::of).
+    fn head<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> Self::Head;
+    fn join(head: Self::Head, tail: Self::Tail) -> Self;
+    fn parts(self) -> (Self::Head, Self::Tail);
+}
+
+/// The greatest digest.
+#[inline]
+pub(super) fn greatest<D: Digest>() -> D {
+    D::join(Word::MAX, Word::MAX)
 }
 
 /// The upper half of a hint word (all of it where words have 32 bits): for the lowest lane, whose keys lie so close
@@ -49,24 +111,24 @@ pub(super) trait Digest: Copy + Ord + fmt::Debug {
 pub(super) type Narrow = u32;
 
 impl Digest for Narrow {
-    const MAX: Self = u32::MAX;
-    type Cell = AtomicU32;
+    type Head = u32;
+    type Tail = ();
 
     #[inline]
     fn of<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> Self {
+        Self::head(comparator, key, skip)
+    }
+    #[inline]
+    fn head<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> u32 {
         (comparator.hint(key, skip) >> (usize::BITS - u32::BITS)) as u32
     }
     #[inline]
-    fn cell(self) -> AtomicU32 {
-        AtomicU32::new(self)
+    fn join(head: u32, (): ()) -> Self {
+        head
     }
     #[inline]
-    fn load(cell: &AtomicU32) -> Self {
-        cell.load(order::PLAIN)
-    }
-    #[inline]
-    fn store(self, cell: &AtomicU32) {
-        cell.store(self, order::PLAIN);
+    fn parts(self) -> (u32, ()) {
+        (self, ())
     }
 }
 
@@ -76,25 +138,24 @@ pub(super) type Wide = [usize; 2];
 
 #[cfg(target_pointer_width = "64")]
 impl Digest for Wide {
-    const MAX: Self = [usize::MAX; 2];
-    type Cell = [AtomicUsize; 2];
+    type Head = usize;
+    type Tail = usize;
 
     #[inline]
     fn of<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> Self {
         comparator.wide_hint(key, skip)
     }
     #[inline]
-    fn cell(self) -> Self::Cell {
-        self.map(AtomicUsize::new)
+    fn head<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> usize {
+        comparator.hint(key, skip)
     }
     #[inline]
-    fn load(cell: &Self::Cell) -> Self {
-        [cell[0].load(order::PLAIN), cell[1].load(order::PLAIN)]
+    fn join(head: usize, tail: usize) -> Self {
+        [head, tail]
     }
     #[inline]
-    fn store(self, cell: &Self::Cell) {
-        cell[0].store(self[0], order::PLAIN);
-        cell[1].store(self[1], order::PLAIN);
+    fn parts(self) -> (usize, usize) {
+        self.into()
     }
 }
 
@@ -110,22 +171,25 @@ pub(super) struct Header {
     fence_node: AtomicU32,
 }
 
-/// A block of one lane: `N` entries behind entry 0.
+/// A block of one lane: up to `N` entries, entry 0 included.
 #[repr(C)]
 #[cfg_attr(target_pointer_width = "64", repr(align(64)))]
 pub(super) struct Block<D: Digest, const N: usize> {
     header: Header,
-    /// Handle of entry 0. The lowest lane has it twice, which costs it nothing: the space is there.
-    entry: u32,
-    fence: D::Cell,
-    hints: [D::Cell; N],
+    /// Heads of hints. Entry 0 has none: the fence's is in its place.
+    heads: [Cell<D::Head>; N],
+    /// Of the lowest lane, entry 0 is `first` once more, which costs nothing: the space is there.
     handles: [AtomicU32; N],
+    /// Tails of hints, the fence's first.
+    tails: [Cell<D::Tail>; N],
 }
 
-/// Entries behind entry 0, in the lowest lane and above it. Tiny under loom and shuttle, so that models reach splits.
-pub(super) const LOW: usize = if cfg!(any(loom, shuttle)) { 2 } else { 12 };
-/// See [`LOW`].
-pub(super) const HIGH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 17 };
+type Cell<W> = <W as Word>::Cell;
+
+/// Entries of a block in the lowest lane and above it. Few under loom and shuttle, so that models reach splits.
+const LOW: usize = if cfg!(any(loom, shuttle)) { 3 } else { 13 };
+#[cfg(target_pointer_width = "64")]
+const HIGH: usize = if cfg!(any(loom, shuttle)) { 3 } else { 18 };
 
 /// A block of the lowest lane.
 pub(super) type LowBlock = Block<Narrow, LOW>;
@@ -135,6 +199,9 @@ pub(super) type HighBlock = Block<Wide, HIGH>;
 /// A block of an upper lane: where memories are small, of the same kind, which halves the code.
 #[cfg(not(target_pointer_width = "64"))]
 pub(super) type HighBlock = LowBlock;
+
+/// Whether usual cases have code of their own. It is a kilobyte, which small cores would miss more than the time.
+const GLANCES: bool = cfg!(target_pointer_width = "64");
 
 /// How many entries there are behind entry 0, and what hints skip.
 #[derive(Clone, Copy, Debug)]
@@ -260,6 +327,7 @@ pub(super) enum Peek {
 /// Compares the key of a node with the one that is looked for.
 pub(super) trait Probe<K: ?Sized> {
     fn digest<D: Digest>(&self, skip: usize) -> D;
+    fn head<D: Digest>(&self, skip: usize) -> D::Head;
     fn compare(&self, node: Ref<Node>) -> Ordering;
     /// Whether hints may be used.
     fn trusts_hints(&self) -> bool;
@@ -270,6 +338,11 @@ pub(super) trait Probe<K: ?Sized> {
 }
 
 impl<D: Digest, const N: usize> Block<D, N> {
+    /// Bytes that every look touches; what is behind them is for ties.
+    pub(super) const HOT: usize = mem::offset_of!(Self, tails);
+    /// The most entries behind entry 0.
+    pub(super) const ROOM: usize = N - 1;
+
     /// A block whose only entry is its first.
     pub(super) fn new(first: Option<Ref<Node>>, entry: u32) -> Self {
         Self {
@@ -280,10 +353,9 @@ impl<D: Digest, const N: usize> Block<D, N> {
                 first: raw(first),
                 fence_node: AtomicU32::new(0),
             },
-            entry,
-            fence: D::MAX.cell(),
-            hints: core::array::from_fn(|_| D::MAX.cell()),
-            handles: core::array::from_fn(|_| AtomicU32::new(0)),
+            heads: core::array::from_fn(|_| D::Head::MAX.cell()),
+            handles: core::array::from_fn(|index| AtomicU32::new(if index == 0 { entry } else { 0 })),
+            tails: core::array::from_fn(|_| D::Tail::MAX.cell()),
         }
     }
 
@@ -292,34 +364,117 @@ impl<D: Digest, const N: usize> Block<D, N> {
         &self.header
     }
 
-    /// The handle of an entry, raw.
+    /// The handle of an entry, raw; 0 if there is no room for such an entry.
     #[inline]
     pub(super) fn handle(&self, index: usize) -> u32 {
-        match index.checked_sub(1).and_then(|behind| self.handles.get(behind)) {
-            None => self.entry,
-            Some(handle) => handle.load(order::FOLLOW),
-        }
+        self.handles.get(index).map_or(0, |handle| handle.load(order::FOLLOW))
     }
 
-    /// The hint of an entry behind entry 0.
+    /// The handles of entries from one to another, raw.
+    #[inline]
+    pub(super) fn handles(&self, from: usize, to: usize) -> impl Iterator<Item = u32> + '_ {
+        self.handles.iter().take(to.saturating_add(1)).skip(from).map(|handle| handle.load(order::FOLLOW))
+    }
+
+    /// The hint of an entry; of entry 0 the fence.
     #[inline]
     pub(super) fn hint(&self, index: usize) -> D {
-        self.hints.get(index.wrapping_sub(1)).map_or(D::MAX, D::load)
+        match (self.heads.get(index), self.tails.get(index)) {
+            (Some(head), Some(tail)) => D::join(Word::load(head), Word::load(tail)),
+            _ => greatest(),
+        }
     }
 
     #[inline]
     pub(super) fn fence(&self) -> D {
-        D::load(&self.fence)
+        self.hint(0)
     }
 
-    /// How many hints are less than `wanted`: the last entry that is surely before it. Unused ones never are (4).
+    /// Whether an entry has this head.
     #[inline]
-    fn rank(&self, wanted: D) -> usize {
-        self.hints.iter().map(|hint| usize::from(D::load(hint) < wanted)).sum()
+    fn has_head(&self, index: usize, head: D::Head) -> bool {
+        self.heads.get(index).is_some_and(|cell| D::Head::load(cell) == head)
     }
 
-    /// Where a key belongs, without a lock.
+    /// Whether an entry has this hint.
     #[inline]
+    fn has_hint(&self, index: usize, (head, tail): (D::Head, D::Tail)) -> bool {
+        self.has_head(index, head) && self.tails.get(index).is_some_and(|cell| D::Tail::load(cell) == tail)
+    }
+
+    /// How many heads are less than `head`. Unused ones never are (4).
+    ///
+    /// In two steps: every fourth, then the four behind the last of those that is less, and the next. That is a third of the
+    /// instructions of counting them all, and no branch that could be guessed wrong.
+    #[inline]
+    fn rank(&self, head: D::Head) -> usize {
+        const STRIDE: usize = 4;
+        let is_less = |cell: &Cell<D::Head>| usize::from(D::Head::load(cell) < head);
+        if !GLANCES {
+            return self.heads.iter().skip(1).map(is_less).sum();
+        }
+        let strides = self.heads.iter().skip(1 + STRIDE).step_by(STRIDE).take((N - 3) / STRIDE);
+        let start = STRIDE * strides.map(is_less).sum::<usize>();
+        start + self.heads.iter().skip(1 + start).take(STRIDE + 1).map(is_less).sum::<usize>()
+    }
+
+    /// How many hints are less than `wanted`: the last entry that is surely before it.
+    #[inline]
+    fn rank_whole(&self, wanted: D) -> usize {
+        self.rank_in_tie(wanted, self.rank(wanted.parts().0))
+    }
+
+    /// The same, of which `rank` have less heads. None if another hint is equal.
+    #[inline(never)]
+    fn rank_by_tails(&self, wanted: D, rank: usize) -> Option<usize> {
+        let rank = self.rank_in_tie(wanted, rank);
+        (!self.has_hint(rank + 1, wanted.parts())).then_some(rank)
+    }
+
+    /// From the rank among heads to that among whole hints.
+    #[inline]
+    fn rank_in_tie(&self, wanted: D, mut rank: usize) -> usize {
+        let (head, tail) = wanted.parts();
+        while self.has_head(rank + 1, head) && self.tails.get(rank + 1).is_some_and(|cell| D::Tail::load(cell) < tail) {
+            rank += 1;
+        }
+        rank
+    }
+
+    /// Where a key belongs, without a lock: the usual case, in which heads alone tell that, or in the lowest lane which node to
+    /// compare it with. If they do not, [`look`](Self::look) has to.
+    #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: 30 cycles")]
+    #[inline(always)]
+    pub(super) fn glance<K: ?Sized>(&self, lane: usize, probe: &impl Probe<K>, arrival: Arrival) -> Option<Look> {
+        let version = self.header.begin().filter(|_| GLANCES)?;
+        let Shape { count, skip } = self.header.shape();
+        if !probe.trusts_hints() || arrival == Arrival::FromLeft {
+            return None;
+        }
+        let head = probe.head::<D>(skip);
+        if self.header.fence_node().is_some() && self.heads.first().is_some_and(|fence| head >= Word::load(fence)) {
+            return None;
+        }
+        let mut rank = self.rank(head);
+        if self.has_head(rank + 1, head) {
+            if D::HAS_TAIL {
+                rank = self.rank_by_tails(probe.digest(skip), rank)?;
+            } else {
+                let is_alone = lane == 0 && rank < count && !self.has_head(rank + 2, head);
+                let node = if is_alone { probe.first_under(0, self.handle(rank + 1)) } else { None }?;
+                match probe.compare(node) {
+                    Ordering::Equal if probe.stops_at_equal() => return Some(Look::Hit(node)),
+                    Ordering::Equal | Ordering::Greater => {}
+                    Ordering::Less => rank += 1,
+                }
+            }
+        }
+        let entry = self.handle(rank);
+        let next = if lane == 0 && rank < count { self.handle(rank + 1) } else { 0 };
+        self.header.unchanged(version).then_some(Look::Down { entry, next })
+    }
+
+    /// Where a key belongs, without a lock: by hints, ties by key.
     pub(super) fn look<K: ?Sized>(&self, lane: usize, probe: &impl Probe<K>, arrival: Arrival) -> Look {
         let Some(version) = self.header.begin() else { return Look::Torn };
         let shape = self.header.shape();
@@ -337,15 +492,8 @@ impl<D: Digest, const N: usize> Block<D, N> {
                 return if self.header.unchanged(version) { Look::Right(next) } else { Look::Torn };
             }
         }
-        let count = shape.count.min(N);
-        let (mut low, mut high) = (0, count);
-        if probe.trusts_hints() {
-            low = self.rank(wanted).min(count);
-            high = low;
-            while high < count && self.hint(high + 1) == wanted {
-                high += 1;
-            }
-        }
+        let count = shape.count.min(Self::ROOM);
+        let (mut low, mut high) = if probe.trusts_hints() { self.ties(wanted, count) } else { (0, count) };
         // The key is behind entry `low` and before entry `high + 1`; what is between ties with it.
         while low < high {
             let middle = low + (high - low).div_ceil(2);
@@ -361,6 +509,14 @@ impl<D: Digest, const N: usize> Block<D, N> {
         if self.header.unchanged(version) { Look::Down { entry, next } } else { Look::Torn }
     }
 
+    /// The last entry of `count` that is surely before a key with this hint, and the last that is not surely behind it.
+    #[inline]
+    pub(super) fn ties(&self, wanted: D, count: usize) -> (usize, usize) {
+        let low = self.rank_whole(wanted).min(count);
+        let high = (low..count).find(|index| !self.has_hint(index + 1, wanted.parts())).unwrap_or(count);
+        (low, high)
+    }
+
     /// Where a key belongs as far as hints tell, without touching a key, in the lowest lane.
     #[inline]
     pub(super) fn peek<K: ?Sized>(&self, probe: &impl Probe<K>) -> Peek {
@@ -372,10 +528,10 @@ impl<D: Digest, const N: usize> Block<D, N> {
             Some((Ordering::Equal, node)) => Peek::Fence(node),
             Some((Ordering::Greater, _)) => Peek::Sure(Look::Right(self.header.next())),
             Some((Ordering::Less, _)) | None => {
-                let count = shape.count.min(N);
-                let low = self.rank(wanted).min(count);
+                let count = shape.count.min(Self::ROOM);
+                let low = self.rank_whole(wanted).min(count);
                 let next = if low < count { self.handle(low + 1) } else { 0 };
-                let ties = low < count && self.hint(low + 1) == wanted;
+                let ties = low < count && self.has_hint(low + 1, wanted.parts());
                 match probe.first_under(0, next).filter(|_| ties) {
                     Some(node) => Peek::Tie(node),
                     None => Peek::Sure(Look::Down { entry: self.handle(low), next }),
@@ -389,13 +545,13 @@ impl<D: Digest, const N: usize> Block<D, N> {
 
     /// Where among the entries a key belongs, hints first: the last that is before it as far as hints tell.
     pub(super) fn guess(&self, wanted: D) -> usize {
-        self.rank(wanted).min(self.header.shape().count)
+        self.rank_whole(wanted).min(self.header.shape().count)
     }
 
     /// Puts an entry behind entry `index`. There is room.
     pub(super) fn put_behind(&self, index: usize, hint: D, handle: u32) {
         let Shape { count, skip } = self.header.shape();
-        debug_assert!(index <= count && count < N);
+        debug_assert!(index <= count && count < Self::ROOM);
         for to in (index + 1..=count).rev() {
             self.set(to + 1, self.hint(to), self.handle(to));
         }
@@ -405,23 +561,23 @@ impl<D: Digest, const N: usize> Block<D, N> {
 
     /// Writes an entry behind entry 0.
     pub(super) fn set(&self, index: usize, hint: D, handle: u32) {
-        if let (Some(to), Some(word)) = (self.hints.get(index - 1), self.handles.get(index - 1)) {
-            hint.store(to);
+        if let Some(word) = self.handles.get(index) {
             word.store(handle, order::FILE);
+            self.set_hint(index, hint);
         }
     }
 
     pub(super) fn set_hint(&self, index: usize, hint: D) {
-        if let Some(to) = self.hints.get(index - 1) {
-            hint.store(to);
+        let (head, tail) = hint.parts();
+        if let (Some(to), Some(rest)) = (self.heads.get(index), self.tails.get(index)) {
+            head.store(to);
+            tail.store(rest);
         }
     }
 
     /// Forgets the entries behind entry `count`.
     pub(super) fn truncate(&self, count: usize, skip: usize) {
-        for hint in self.hints.iter().skip(count) {
-            D::MAX.store(hint);
-        }
+        (count + 1..N).for_each(|index| self.set_hint(index, greatest()));
         self.set_shape(Shape { count, skip });
     }
 
@@ -431,7 +587,7 @@ impl<D: Digest, const N: usize> Block<D, N> {
 
     /// Sets the right neighbour and what is known of its first key.
     pub(super) fn set_neighbour(&self, next: u32, fence_node: Option<Ref<Node>>, fence: D) {
-        fence.store(&self.fence);
+        self.set_hint(0, fence);
         self.header.fence_node.store(raw(fence_node), order::FILE);
         self.header.next.store(next, order::FILE);
     }

@@ -10,7 +10,7 @@ use crate::error::Corruption;
 use crate::sync::AtomicU64;
 
 use super::batch::Commit;
-use super::block::{Block, Digest, HIGH, HighBlock, LOW, LowBlock};
+use super::block::{Block, Digest, HighBlock, LowBlock};
 use super::node::{ChainWord, Node, Ref, Version, raw};
 use super::scout::Scout;
 use super::search::Found;
@@ -111,7 +111,7 @@ where
                 let block = self.high_block(at);
                 (block.header().shape().count, &|index| block.handle(index))
             };
-            if count > if lane == 0 { LOW } else { HIGH } {
+            if count > if lane == 0 { LowBlock::ROOM } else { HighBlock::ROOM } {
                 return Err(Corruption::new("a lane block has more entries than room"));
             }
             for index in 0..=count {
@@ -267,7 +267,7 @@ where
         let mut entry = block_at(self, at).handle(0);
         while at != 0 {
             let block = block_at(self, at);
-            let count = block.header().shape().count.min(N);
+            let count = block.header().shape().count.min(Block::<D, N>::ROOM);
             for index in 0..=count {
                 let first =
                     if index == 0 { block.header().first() } else { self.first_under(lane, block.handle(index)) };

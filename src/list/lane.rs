@@ -158,6 +158,10 @@ where
         D::of(&self.list.comparator, self.key, skip)
     }
     #[inline]
+    fn head<D: Digest>(&self, skip: usize) -> D::Head {
+        D::head(&self.list.comparator, self.key, skip)
+    }
+    #[inline]
     fn compare(&self, node: Ref<Node>) -> Ordering {
         self.list.compare(node, self.key)
     }
@@ -268,9 +272,20 @@ where
         }
     }
 
-    /// Looks until no writer is in the way; gives up after a few times and takes entry 0. Never torn.
+    /// A look that is never torn.
     #[inline]
     fn look<D: Digest, const N: usize>(
+        block: &Block<D, N>,
+        lane: usize,
+        target: &Target<'_, K, C, A, S, H>,
+        arrival: Arrival,
+    ) -> Look {
+        block.glance(lane, target, arrival).unwrap_or_else(|| Self::look_closely(block, lane, target, arrival))
+    }
+
+    /// Looks until no writer is in the way; gives up after a few times and takes entry 0.
+    #[inline(never)]
+    fn look_closely<D: Digest, const N: usize>(
         block: &Block<D, N>,
         lane: usize,
         target: &Target<'_, K, C, A, S, H>,
@@ -289,7 +304,7 @@ where
     pub(super) fn prefetch_block(&self, lane: usize, raw: u32) {
         // SAFETY: the handle of a block, from a lane word.
         let at = unsafe { self.at(Handle(raw)) };
-        if lane == 0 { prefetch::object::<LowBlock>(at) } else { prefetch::object::<HighBlock>(at) }
+        prefetch::lines(at, if lane == 0 { LowBlock::HOT } else { HighBlock::HOT });
     }
 
     /// The last node that the lanes know, for a walk to the end.

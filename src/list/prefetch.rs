@@ -14,31 +14,30 @@ pub(super) const LARGE: usize = 4;
 
 /// Asks for the line at `at`, which may be any address.
 #[inline]
-pub(super) fn line(at: NonNull<u8>) {
+fn line(at: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch reads nothing and cannot fault; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.as_ptr().cast_const().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
     }
     #[cfg(all(target_arch = "aarch64", not(loom)))]
     {
         // SAFETY: a prefetch reads nothing and cannot fault.
         unsafe {
-            core::arch::asm!("prfm pldl1keep, [{at}]", at = in(reg) at.as_ptr(), options(nostack, preserves_flags, readonly));
+            core::arch::asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags, readonly));
         };
     }
     #[cfg(any(loom, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     let _ = at;
 }
 
-/// Asks for all lines of a `T` at `at`.
+/// Asks for the lines of `size` bytes at `at`, which is where a line begins.
 #[inline]
-pub(super) fn object<T>(at: NonNull<u8>) {
+pub(super) fn lines(at: NonNull<u8>, size: usize) {
     let mut offset = 0;
-    while offset < size_of::<T>() {
-        let ahead = at.as_ptr().wrapping_add(offset);
-        line(NonNull::new(ahead).unwrap_or(at));
+    while offset < size {
+        line(at.as_ptr().wrapping_add(offset));
         offset += LINE;
     }
 }
@@ -48,7 +47,6 @@ pub(super) fn object<T>(at: NonNull<u8>) {
 pub(super) fn start(at: NonNull<u8>) {
     /// A node's header and a key of 16 bytes.
     const REACH: usize = 36;
-    line(at);
-    let ahead = at.as_ptr().wrapping_add(REACH);
-    line(NonNull::new(ahead).unwrap_or(at));
+    line(at.as_ptr());
+    line(at.as_ptr().wrapping_add(REACH));
 }

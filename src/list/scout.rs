@@ -31,31 +31,36 @@ const PARENTS: bool = cfg!(target_pointer_width = "64");
 /// Where in the lowest lane a walk is, as far as it knows. Blocks are raw handles, 0 if not known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scout {
+    heading: Heading,
+    /// Of a walk back: so many entries of the block, entry 0 included, are before it.
+    before: u8,
+    /// Of a walk back: the entry of `far` in `parent`.
+    place: u8,
     /// The block the walk is in.
     block: u32,
-    heading: Heading,
-    /// The blocks to the left, of a walk back.
+    /// Of a walk forward: the node with which it enters the next block.
+    turn: Option<Ref<Node>>,
+    /// Of a walk back: the blocks to the left.
     left: u32,
     far: u32,
-    /// The block above `far`, and the entry of `far` in it.
+    /// Of a walk back: the block above `far`.
     parent: u32,
-    place: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum Heading {
     /// Not known, or forward from where a search has landed, which has asked for what it saw ahead.
     Unknown,
-    /// The walk enters the next block with this node.
-    Forward { turn: Option<Ref<Node>> },
-    /// So many entries of the block, entry 0 included, are before the walk.
-    Backward { before: usize },
+    Forward,
+    Backward,
 }
 
 impl Scout {
     /// Knows nothing.
     pub(crate) const fn new() -> Self {
-        Self { block: 0, heading: Heading::Unknown, left: 0, far: 0, parent: 0, place: 0 }
+        let (heading, turn) = (Heading::Unknown, None);
+        Self { heading, before: 0, place: 0, block: 0, turn, left: 0, far: 0, parent: 0 }
     }
 }
 
@@ -128,7 +133,7 @@ where
     }
 
     /// Asks for the nodes of a block from a key's place on, in the direction of the walk, and for the block behind them.
-    #[inline]
+    #[inline(never)]
     fn look_around(&self, block: u32, key: &K, goal: Goal) {
         let low = self.low_block(block);
         let header = low.header();
@@ -150,29 +155,31 @@ where
     #[inline]
     pub(super) fn step_forward(&self, scout: &mut Scout, at: Ref<Node>) -> Option<Ref<Node>> {
         let next = self.next_link(Some(at)).follow();
-        match scout.heading {
-            Heading::Forward { turn } if next.is_none() || turn != next => {}
-            Heading::Forward { .. } => self.enter_next(scout),
-            _ => self.set_out(scout, at),
+        let goes_straight = scout.heading == Heading::Forward && (scout.turn != next || next.is_none());
+        if !goes_straight {
+            self.turn_forward(scout, at);
         }
         next
     }
 
-    /// Into the next block: its nodes are on their way already, so it is time for those of the one after.
-    fn enter_next(&self, scout: &mut Scout) {
-        let next = self.low_block(scout.block).header().next();
-        if next == 0 {
-            scout.heading = Heading::Forward { turn: None };
-            return;
+    /// Into the next block, or off into the first: what the walk does every dozen steps.
+    #[inline(never)]
+    fn turn_forward(&self, scout: &mut Scout, at: Ref<Node>) {
+        if scout.heading != Heading::Forward {
+            return self.set_out(scout, at);
         }
-        scout.block = next;
-        self.look_ahead(scout);
+        scout.turn = None;
+        let next = self.low_block(scout.block).header().next();
+        if next != 0 {
+            scout.block = next;
+            self.look_ahead(scout);
+        }
     }
 
     /// Asks for the nodes of the block after the one the walk is in, and for the block after that.
     fn look_ahead(&self, scout: &mut Scout) {
         let header = self.low_block(scout.block).header();
-        scout.heading = Heading::Forward { turn: header.fence_node() };
+        scout.turn = header.fence_node();
         let ahead = header.next();
         if ahead != 0 {
             let header = self.low_block(ahead).header();
@@ -186,8 +193,8 @@ where
 
     /// Begins to walk forward: finds its block and asks for the rest of it, unless a search has done so.
     fn set_out(&self, scout: &mut Scout, at: Ref<Node>) {
+        (scout.heading, scout.turn) = (Heading::Forward, None);
         if !self.is_large() {
-            scout.heading = Heading::Forward { turn: None };
             return;
         }
         if scout.block == 0 {
@@ -198,8 +205,7 @@ where
             scout.block = seeker.block;
         }
         if scout.block == 0 {
-            // No lanes; not to be asked again for a while.
-            scout.heading = Heading::Forward { turn: None };
+            // No lanes.
             return;
         }
         self.look_ahead(scout);
@@ -208,9 +214,8 @@ where
     /// Asks for the nodes of a block, from one entry to another.
     #[inline]
     fn prefetch_nodes(&self, block: u32, from: usize, to: usize) {
-        let block = self.low_block(block);
-        for index in from..=to {
-            if let Some(node) = self.first_under(0, block.handle(index)) {
+        for handle in self.low_block(block).handles(from, to) {
+            if let Some(node) = self.first_under(0, handle) {
                 self.prefetch_node(node);
             }
         }
@@ -219,14 +224,14 @@ where
     /// The node before `at`, by the lanes if they know, else by a search.
     #[inline]
     pub(super) fn step_back(&self, scout: &mut Scout, at: Ref<Node>) -> Option<Ref<Node>> {
-        if let Heading::Backward { mut before } = scout.heading {
-            if before == 0 && scout.left != 0 {
-                before = self.enter_left(scout);
+        if scout.heading == Heading::Backward {
+            if scout.before == 0 && scout.left != 0 {
+                self.enter_left(scout);
             }
-            if let Some(entry) = before.checked_sub(1) {
-                let entry = self.first_under(0, self.low_block(scout.block).handle(entry));
+            if let Some(entry) = scout.before.checked_sub(1) {
+                let entry = self.first_under(0, self.low_block(scout.block).handle(usize::from(entry)));
                 if let Some(Gap { pred, .. }) = self.last_before(entry, at) {
-                    scout.heading = Heading::Backward { before: before - usize::from(pred == entry) };
+                    scout.before -= u8::from(pred == entry);
                     return pred;
                 }
             }
@@ -259,7 +264,8 @@ where
         let block = self.low_block(scout.block);
         let entry = block.guess(Narrow::of(&self.comparator, key, block.header().shape().skip));
         let is_at = self.first_under(0, block.handle(entry)) == at;
-        scout.heading = Heading::Backward { before: entry + usize::from(!is_at) };
+        scout.heading = Heading::Backward;
+        scout.before = entry as u8 + u8::from(!is_at);
         self.find_in_parent(scout, scout.block);
         scout.left = self.take_left(scout);
         if scout.left != 0 {
@@ -267,14 +273,14 @@ where
         }
     }
 
-    /// Into the block to the left: its nodes are on their way already. Says how many entries it has.
-    fn enter_left(&self, scout: &mut Scout) -> usize {
+    /// Into the block to the left: its nodes are on their way already.
+    fn enter_left(&self, scout: &mut Scout) {
         scout.block = scout.left;
         scout.left = scout.far;
         if scout.left != 0 {
             self.ask_left(scout);
         }
-        self.low_block(scout.block).header().shape().count + 1
+        scout.before = self.low_block(scout.block).header().shape().count as u8 + 1;
     }
 
     /// Asks for the nodes of the block to the left, and for the block to the left of that.
@@ -296,7 +302,7 @@ where
         } else {
             scout.place -= 1;
         }
-        let left = self.high_block(scout.parent).handle(scout.place);
+        let left = self.high_block(scout.parent).handle(usize::from(scout.place));
         if left != 0 {
             self.prefetch_block(0, left);
         }
@@ -311,7 +317,7 @@ where
         let parent = self.high_block(scout.parent);
         let count = parent.header().shape().count;
         match (0..=count).find(|index| parent.handle(*index) == block) {
-            Some(place) => scout.place = place,
+            Some(place) => scout.place = place as u8,
             None => scout.parent = 0,
         }
     }

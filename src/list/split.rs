@@ -14,7 +14,7 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::block::{Block, Digest, MAX_SKIP, Shape, Taken};
+use super::block::{Block, Digest, MAX_SKIP, Shape, Taken, greatest};
 use super::lane::{Goal, Landing, Target, Trail};
 use super::node::{Node, Ref};
 use super::{Key, List};
@@ -38,7 +38,7 @@ where
         trail: &mut Trail<H>,
     ) -> Option<u32> {
         let Shape { count, skip } = block.header().shape();
-        if count < N {
+        if count < Block::<D, N>::ROOM {
             let hint = D::of(&self.comparator, key, skip);
             block.put_behind(index, hint, entry);
             return None;
@@ -107,7 +107,7 @@ where
             (block.hint(middle + index), self.first_of(lane, block, middle + index))
         });
         let left_fence = D::of(&self.comparator, first_key, left.skip);
-        let right_fence = fence_key.map_or(D::MAX, |key| D::of(&self.comparator, key, right.skip));
+        let right_fence = fence_key.map_or(greatest(), |key| D::of(&self.comparator, key, right.skip));
         let goes_right = index >= middle;
         let hint = D::of(&self.comparator, key, if goes_right { right.skip } else { left.skip });
 
@@ -153,7 +153,7 @@ where
             (Some(first), Some(fence)) => self.comparator.common_prefix(self.key(first), fence).min(MAX_SKIP),
             _ => 0,
         };
-        let mut hints = [D::MAX; N];
+        let mut hints = [greatest::<D>(); N];
         let changes = shared > skip;
         if changes {
             (1..=count).filter_map(|index| entry(index).1).for_each(|node| self.prefetch_node(node));

@@ -356,6 +356,20 @@ where
     /// The newest version of a node with a number of at most `bound`.
     #[inline]
     pub(super) fn visible_at<'a>(&'a self, node: NodeRef<'a>, bound: SeqNo) -> Option<(VersionRef<'a>, SeqNo)> {
+        // Most keys are written once.
+        if ChainWord::newest_of(node).version().is_none() {
+            let version = node.first_version();
+            match SeqWord::load(version.seq) {
+                SeqWord::Stamped(seq) if seq <= bound => return Some((version, seq)),
+                _ => {}
+            }
+        }
+        self.visible_of_many(node, bound)
+    }
+
+    /// The same of a node with several versions.
+    #[inline(never)]
+    fn visible_of_many<'a>(&'a self, node: NodeRef<'a>, bound: SeqNo) -> Option<(VersionRef<'a>, SeqNo)> {
         let newest = self.newest(node)?;
         if newest.1 <= bound { Some(newest) } else { self.older_at(node, bound) }
     }
