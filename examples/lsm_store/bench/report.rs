@@ -11,7 +11,6 @@ use plotters::prelude::*;
 use super::{Run, Sample, WORKLOADS};
 
 const FRONTS: [&str; 2] = ["memskip", "lsm-tree"];
-
 /// Points of a curve in the picture.
 const WINDOWS: u32 = 50;
 
@@ -54,13 +53,13 @@ pub fn plot(path: &Path, fronts: &[Vec<Run>]) -> Result<()> {
             windows.into_iter().map(point).collect::<Vec<_>>()
         };
         let curves: Vec<_> = fronts.iter().map(curve).collect();
-        let most = curves.iter().flatten().map(|point| point.1).fold(1.0, f64::max);
+        let most = curves.iter().flatten().map(|point| point.1).fold(2.0, f64::max);
         let mut chart = ChartBuilder::on(area)
             .margin(12)
             .caption(format!("{workload}: p99 in µs over s; {} blue, {} red", FRONTS[0], FRONTS[1]), ("sans-serif", 14))
             .x_label_area_size(22)
             .y_label_area_size(56)
-            .build_cartesian_2d(0.0..(width * WINDOWS).as_secs_f64(), (0.1..most).log_scale())?;
+            .build_cartesian_2d(0.0..(width * WINDOWS).as_secs_f64(), (1.0..most).log_scale())?;
         chart.configure_mesh().light_line_style(WHITE).draw()?;
         for (curve, color) in curves.into_iter().zip([BLUE, RED]) {
             chart.draw_series(LineSeries::new(curve, color))?;

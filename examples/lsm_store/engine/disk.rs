@@ -67,6 +67,8 @@ impl Disk {
     pub(super) fn view<T>(&self, take: impl FnOnce() -> T) -> (T, Arc<u64>) {
         let views = self.views.read();
         let seen = Arc::clone(views.last().expect("there is always one"));
+        #[cfg(test)] // So that a test meets a flush here.
+        std::thread::yield_now();
         (take(), seen)
     }
 

@@ -24,7 +24,6 @@ pub enum Error {
     /// Options, a key, a value or a batch are out of bounds.
     #[error("{0}")]
     Invalid(&'static str),
-    /// Nothing is lost.
     #[error("flush failed, and will be tried again: {0}")]
     Flush(String),
     /// A failure after which the log cannot be trusted to take more. Reads go on.
