@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use engine::{AsyncStore, Batch, Durability, Error, Options, Snapshot, Store};
+use engine::{Batch, Durability, Error, Front, Options, Order, Snapshot, Store};
+use memskip::WriteError;
 use tempfile::{TempDir, tempdir};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -50,30 +51,22 @@ impl Random {
 }
 
 fn all(store: &Store) -> Map {
-    store.range(..).expect("scans").map(|item| item.expect("reads")).collect()
+    all_of(&store.snapshot().expect("snapshot"))
 }
 
 fn all_of(snapshot: &Snapshot) -> Map {
-    snapshot.range(..).expect("scans").map(|item| item.expect("reads")).collect()
+    snapshot.range(.., Order::Ascending).expect("scans").map(|item| item.expect("reads")).collect()
 }
 
-/// A scan that is taken from both ends in turn gives what the model gives.
-fn check_range(snapshot: &Snapshot, model: &Map, random: &mut Random, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>)) {
-    let mut scan = snapshot.range(bounds.clone()).expect("scans");
-    let mut expected = model.range(bounds);
-    loop {
-        let (found, wanted) = if random.below(2) == 0 {
-            (scan.next(), expected.next())
-        } else {
-            (scan.next_back(), expected.next_back())
-        };
-        let found = found.map(|item| item.expect("reads"));
-        assert_eq!(found, wanted.map(|(key, value)| (key.clone(), value.clone())));
-        if found.is_none() {
-            assert!(scan.next().is_none() && scan.next_back().is_none());
-            return;
-        }
-    }
+/// Scans give what the model gives, both ways.
+fn check_range(snapshot: &Snapshot, model: &Map, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>)) {
+    let read = |order| {
+        let scan = snapshot.range(bounds.clone(), order).expect("scans");
+        scan.map(|item| item.expect("reads")).collect::<Vec<_>>()
+    };
+    let expected = || model.range(bounds.clone()).map(|(key, value)| (key.clone(), value.clone()));
+    assert_eq!(read(Order::Ascending), expected().collect::<Vec<_>>());
+    assert_eq!(read(Order::Descending), expected().rev().collect::<Vec<_>>());
 }
 
 /// Random puts, deletes, batches, flushes, reopens and compactions do what they do to a map; snapshots that were
@@ -112,7 +105,7 @@ fn a_map_with_snapshots() {
                         model.insert(key, value);
                     }
                 }
-                store.write(&batch).expect("writes");
+                store.write(batch).expect("writes");
             }
             900..975 => {
                 let key = key(&mut random);
@@ -122,14 +115,9 @@ fn a_map_with_snapshots() {
                 let (low, high) = (key(&mut random), key(&mut random));
                 let (low, high) = (low.clone().min(high.clone()), low.max(high));
                 let snapshot = store.snapshot().expect("snapshot");
-                check_range(
-                    &snapshot,
-                    &model,
-                    &mut random,
-                    (Bound::Included(low.clone()), Bound::Excluded(high.clone())),
-                );
-                check_range(&snapshot, &model, &mut random, (Bound::Excluded(low), Bound::Unbounded));
-                check_range(&snapshot, &model, &mut random, (Bound::Unbounded, Bound::Included(high)));
+                check_range(&snapshot, &model, (Bound::Included(low.clone()), Bound::Excluded(high.clone())));
+                check_range(&snapshot, &model, (Bound::Excluded(low), Bound::Unbounded));
+                check_range(&snapshot, &model, (Bound::Unbounded, Bound::Included(high)));
             }
             985..992 => snapshots.push((store.snapshot().expect("snapshot"), model.clone())),
             992..996 => {
@@ -154,12 +142,16 @@ fn a_map_with_snapshots() {
         }
     }
     assert_eq!(all(&store), model);
-    let verified = store.verify().expect("is in order");
-    assert_eq!(verified.keys, model.len() as u64);
     for prefix in [&b""[..], b"0", b"01", b"012", b"0123", b"9", &[0xff, 0xff]] {
-        let found: Map = store.prefix(prefix).expect("scans").map(|item| item.expect("reads")).collect();
-        let wanted: Map = model.clone().into_iter().filter(|(key, _)| key.starts_with(prefix)).collect();
-        assert_eq!(found, wanted);
+        let snapshot = store.snapshot().expect("snapshot");
+        let read = |order| {
+            let scan = snapshot.prefix(prefix, order).expect("scans");
+            scan.map(|item| item.expect("reads")).collect::<Vec<_>>()
+        };
+        let mut wanted: Vec<_> = model.clone().into_iter().filter(|(key, _)| key.starts_with(prefix)).collect();
+        assert_eq!(read(Order::Ascending), wanted);
+        wanted.reverse();
+        assert_eq!(read(Order::Descending), wanted);
     }
 }
 
@@ -176,7 +168,7 @@ fn batches_are_seen_whole_while_tables_move_to_disk() {
         value.resize(100, 0);
         batch.put(format!("a{pair:03}").as_bytes(), &value);
         batch.put(format!("z{pair:03}").as_bytes(), &value);
-        store.write(&batch).expect("writes");
+        store.write(batch).expect("writes");
     };
     for pair in 0..pairs {
         write(&store, pair, 0);
@@ -222,7 +214,7 @@ fn batches_are_seen_whole_while_tables_move_to_disk() {
         writer.join().expect("writes");
     });
     let stats = store.stats();
-    assert!(stats.flushed_tables > 10, "{stats:?}");
+    assert!(stats.memory.flushes > 10, "{stats:?}");
     assert_eq!(all(&store).len(), 2 * pairs as usize);
 }
 
@@ -236,7 +228,7 @@ fn a_view_is_taken_at_one_moment() {
         let mut batch = Batch::new();
         batch.put(b"a", &number.to_be_bytes());
         batch.put(b"k", &number.to_be_bytes());
-        store.write(&batch).expect("writes");
+        store.write(batch).expect("writes");
     };
     write(0);
     let done = AtomicBool::new(false);
@@ -282,8 +274,8 @@ fn nobody_else_may_open_it() {
     let snapshot = store.snapshot().expect("snapshot");
     let clone = store.clone();
     store.close().expect("closes");
-    assert!(matches!(clone.put(b"k", b"w"), Err(Error::Closed)));
-    assert!(matches!(clone.get(b"k"), Err(Error::Closed)));
+    assert!(matches!(clone.put(b"k", b"w"), Err(Error::Memory(WriteError::ShutDown))));
+    assert!(matches!(clone.get(b"k"), Err(Error::Memory(WriteError::ShutDown))));
     drop(clone);
     assert!(matches!(Store::open(dir.path(), small()), Err(Error::InUse(_))));
     assert_eq!(snapshot.get(b"k").expect("gets"), Some(b"v".to_vec()));
@@ -295,7 +287,6 @@ fn nobody_else_may_open_it() {
 #[test]
 fn what_is_out_of_bounds_is_refused_and_leaves_nothing() {
     let dir = dir();
-    assert!(matches!(Store::open(dir.path(), Options { memtable_bytes: 0, ..small() }), Err(Error::Invalid(_))));
     assert!(matches!(Store::open(dir.path(), Options { queued_memtables: 0, ..small() }), Err(Error::Invalid(_))));
     let store = open(&dir, small());
     let longest = vec![b'k'; 65_535];
@@ -305,19 +296,23 @@ fn what_is_out_of_bounds_is_refused_and_leaves_nothing() {
     let mut batch = Batch::new();
     batch.put(b"good", b"v");
     batch.delete(b"");
-    assert!(matches!(store.write(&batch), Err(Error::Invalid(_))));
+    assert!(matches!(store.write(batch), Err(Error::Invalid(_))));
     assert_eq!(all(&store), Map::new());
-    store.write(&Batch::new()).expect("nothing to do");
+    store.write(Batch::new()).expect("nothing to do");
     store.put(&longest, b"v").expect("puts");
     store.flush().expect("flushes");
     assert_eq!(store.get(&longest).expect("gets"), Some(b"v".to_vec()));
     assert_eq!(store.get(&too_long).expect("gets"), None);
     assert_eq!(store.get(b"").expect("gets"), None);
-    assert!(matches!(store.range(too_long.clone()..), Err(Error::Invalid(_))));
-    assert!(matches!(store.range(..=too_long), Err(Error::Invalid(_))));
-    assert_eq!(store.range(vec![]..=longest.clone()).expect("scans").count(), 1);
-    assert_eq!(store.range((Bound::Excluded(longest.clone()), Bound::Excluded(longest))).expect("scans").count(), 0);
-    assert_eq!(store.range(vec![2]..vec![1]).expect("scans").count(), 0);
+    let snapshot = store.snapshot().expect("snapshot");
+    assert!(matches!(snapshot.range(too_long.clone().., Order::Ascending), Err(Error::Invalid(_))));
+    assert!(matches!(snapshot.range(vec![]..=too_long, Order::Ascending), Err(Error::Invalid(_))));
+    for order in [Order::Ascending, Order::Descending] {
+        let count = |bounds| snapshot.range(bounds, order).expect("scans").count();
+        assert_eq!(count((Bound::Included(vec![]), Bound::Included(longest.clone()))), 1);
+        assert_eq!(count((Bound::Excluded(longest.clone()), Bound::Excluded(longest.clone()))), 0);
+        assert_eq!(count((Bound::Included(vec![b'z']), Bound::Excluded(vec![b'a']))), 0);
+    }
 }
 
 /// Where the tables should go, there is a file: all flushes fail until it is gone. Writers wait, readers see
@@ -337,7 +332,7 @@ fn a_failed_flush_is_tried_again_and_holds_writers_back() {
     assert!(matches!(error, Error::Flush(_)), "{error}");
     assert_eq!(store.get(b"first").expect("gets"), Some(b"1".to_vec()));
     let stats = store.stats();
-    assert!(stats.flush_retries > 0 && stats.last_flush_error.is_some(), "{stats:?}");
+    assert!(stats.memory.failed_flushes > 0 && stats.last_error.is_some(), "{stats:?}");
 
     let count = 2_000;
     let is_done = Arc::new(AtomicBool::new(false));
@@ -351,7 +346,7 @@ fn a_failed_flush_is_tried_again_and_holds_writers_back() {
         }
     });
     // It comes to a halt with two tables queued, each of them tried several times.
-    while store.stats().queued_tables < 2 || store.stats().flush_retries < 4 {
+    while store.stats().memory.tables.len() <= 2 || store.stats().memory.failed_flushes < 4 {
         thread::sleep(Duration::from_millis(1));
     }
     assert!(!is_done.load(SeqCst), "was not held back");
@@ -360,11 +355,135 @@ fn a_failed_flush_is_tried_again_and_holds_writers_back() {
     writer.join().expect("writes");
     store.flush().expect("flushes");
     let stats = store.stats();
-    assert!(stats.last_flush_error.is_none() && stats.stalls > 0 && stats.queued_tables == 0, "{stats:?}");
+    assert!(stats.last_error.is_none() && stats.memory.stalls > 0 && stats.memory.tables.len() == 1, "{stats:?}");
     let keys = all(&store);
     assert_eq!(keys.len(), count + 2);
     store.close().expect("closes");
     assert_eq!(all(&open(&dir, small())), keys);
+}
+
+/// Where flushes of the tree below a path panic, but for so many that come first.
+static PANICS: Mutex<Vec<(PathBuf, usize)>> = Mutex::new(Vec::new());
+
+/// The tree says when a flush begins.
+struct Panicking;
+
+impl log::Log for Panicking {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let text = record.args().to_string();
+        let mut panics = PANICS.lock().expect("is not poisoned");
+        let is_it = |(below, _): &&mut (PathBuf, usize)| text.contains(&*below.to_string_lossy());
+        let Some((_, left)) = panics.iter_mut().find(is_it).filter(|_| text.starts_with("Ingesting")) else { return };
+        let pass = left.checked_sub(1);
+        *left = pass.unwrap_or(0);
+        drop(panics);
+        assert!(pass.is_some(), "a test says so");
+    }
+
+    fn flush(&self) {}
+}
+
+/// From now on all flushes panic, but for the first.
+fn panic_after(dir: &TempDir, flushes: usize) {
+    // Another test may have done it.
+    let _ = log::set_logger(&Panicking);
+    log::set_max_level(log::LevelFilter::Debug);
+    let mut panics = PANICS.lock().expect("is not poisoned");
+    panics.retain(|(below, _)| below != dir.path());
+    panics.push((dir.path().to_owned(), flushes));
+}
+
+/// Of two tables that wait, one reaches the tree. The log of the other one is still needed.
+#[test]
+fn segments_of_tables_that_wait_are_kept() {
+    let dir = dir();
+    let store = open(&dir, small());
+    panic_after(&dir, 0);
+    for key in [b"a", b"b"] {
+        store.put(key, b"v").expect("puts");
+        assert!(store.flush().is_err());
+    }
+    assert_eq!(store.stats().memory.tables.len(), 3);
+    panic_after(&dir, 1);
+    while store.stats().memory.flushes == 0 || segments(dir.path()).len() == 3 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    // Once more it has been tried, after what there was to remove.
+    let failed = store.stats().memory.failed_flushes;
+    while store.stats().memory.failed_flushes == failed {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(segments(dir.path()).len(), 2);
+    drop(store);
+    assert_eq!(all(&open(&dir, small())).len(), 2);
+}
+
+/// A flush that panics is reported like one that fails; it is tried again, and nothing is lost.
+#[test]
+fn a_panicking_flush_is_reported_and_tried_again() {
+    let dir = dir();
+    let store = open(&dir, small());
+    store.put(b"k", b"v").expect("puts");
+    panic_after(&dir, 0);
+    let error = store.flush().expect_err("panics");
+    assert!(matches!(&error, Error::Flush(reason) if reason.contains("panicked")), "{error}");
+    assert_eq!(store.get(b"k").expect("gets"), Some(b"v".to_vec()));
+    panic_after(&dir, usize::MAX);
+    while store.stats().memory.tables.len() > 1 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(store.stats().memory.failed_flushes > 0);
+    store.close().expect("closes");
+    fs::remove_dir_all(dir.path().join("wal")).expect("removes");
+    assert_eq!(all(&open(&dir, small())).len(), 1, "is in the tree");
+}
+
+/// Values that repeat themselves take a fraction of their size on disk.
+#[test]
+fn tables_are_compressed() {
+    let dir = dir();
+    let store = open(&dir, small());
+    let value = b"again and again; ".repeat(60);
+    for i in 0..1_000u32 {
+        store.put(&i.to_be_bytes(), &value).expect("puts");
+    }
+    store.flush().expect("flushes");
+    let on_disk = store.stats().disk_bytes;
+    assert!(on_disk > 0 && on_disk < 1_000 * value.len() as u64 / 5, "{on_disk} bytes");
+    assert_eq!(store.get(&7u32.to_be_bytes()).expect("gets"), Some(value));
+}
+
+/// With the tree's own memtables, too, nothing is lost on the way to disk; and a flush is where they end up.
+#[test]
+fn the_memtables_of_the_tree_can_be_used_instead() {
+    let dir = dir();
+    let options = || Options { front: Front::Tree, ..small() };
+    let store = open(&dir, options());
+    let mut model = Map::new();
+    let mut random = Random(7);
+    for step in 0..3_000u32 {
+        let key = random.below(500).to_be_bytes();
+        if random.below(4) == 0 {
+            store.delete(&key).expect("deletes");
+            model.remove(&key[..]);
+        } else {
+            store.put(&key, &step.to_be_bytes().repeat(20)).expect("puts");
+            model.insert(key.to_vec(), step.to_be_bytes().repeat(20));
+        }
+    }
+    assert_eq!(all(&store), model);
+    assert!(store.stats().memory.flushes > 2 && store.stats().disk_bytes > 0, "{:?}", store.stats());
+    store.close().expect("closes");
+    let store = open(&dir, options());
+    assert_eq!(all(&store), model, "opened again");
+    store.flush().expect("flushes");
+    store.close().expect("closes");
+    fs::remove_dir_all(dir.path().join("wal")).expect("removes");
+    assert_eq!(all(&open(&dir, small())), model, "is all in the tree");
 }
 
 /// Files of flushes that failed half way do not pile up.
@@ -378,13 +497,13 @@ fn failed_flushes_leave_no_files_behind() {
     let next = next.expect("a free name");
     fs::create_dir(&next).expect("creates");
     assert!(store.flush().is_err());
-    while store.stats().flush_retries < 5 {
+    while store.stats().memory.failed_flushes < 5 {
         thread::sleep(Duration::from_millis(1));
     }
     let files = fs::read_dir(dir.path().join("tree/tables")).expect("reads").count();
     assert!(files <= 3, "{files} files of failed flushes");
     fs::remove_dir(&next).expect("removes");
-    while store.stats().queued_tables > 0 {
+    while store.stats().memory.tables.len() > 1 {
         thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(store.get(b"k").expect("gets"), Some(b"v".to_vec()));
@@ -432,64 +551,49 @@ fn the_log_is_synced_at_intervals() {
     assert!(matches!(store.put(b"b", b"2"), Err(Error::Poisoned(_))));
 }
 
-/// Writers that wait at the same time share one append and one sync; and so do blocking ones, as far as they happen to meet.
+/// Writers that wait at the same time share one append and one sync: tasks, and threads.
 #[test]
 fn writers_are_committed_in_groups() {
-    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().expect("a runtime");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let dir = tempdir().expect("a temporary directory");
     let options = Options { durability: Durability::Always, ..Options::default() };
-    let count = 1000;
+    let count = 1000u64;
     runtime.block_on(async {
-        let store = AsyncStore::open(dir.path(), options.clone()).await.expect("opens");
-        // The one thread that could commit is kept busy until all are queued.
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        let holder = tokio::task::spawn_blocking(move || held.recv());
-        let queued = Arc::new(AtomicU64::new(0));
-        let writers: Vec<_> = (0..count)
-            .map(|i: u64| {
-                let (store, queued) = (store.clone(), Arc::clone(&queued));
-                tokio::spawn(async move {
-                    queued.fetch_add(1, SeqCst);
-                    store.put(&i.to_be_bytes(), b"v").await
-                })
-            })
-            .collect();
-        while queued.load(SeqCst) < count {
-            tokio::task::yield_now().await;
-        }
-        release.send(()).expect("is waited for");
-        holder.await.expect("runs").expect("is released");
-        for writer in writers {
+        let store = open(&dir, options.clone());
+        let put = |i: u64| {
+            let store = store.clone();
+            tokio::spawn(async move { store.run_async(move |store| store.put(&i.to_be_bytes(), b"v")).await })
+        };
+        for writer in (0..count).map(put).collect::<Vec<_>>() {
             writer.await.expect("runs").expect("puts");
         }
-        let stats = store.store().stats();
-        assert_eq!((stats.wal_appends, stats.wal_syncs), (1, 1));
-        store.delete(&0u64.to_be_bytes()).await.expect("deletes");
-        let mut batch = Batch::new();
-        batch.put(b"batch", b"v");
-        store.write(batch).await.expect("writes");
-        assert_eq!(store.get(&0u64.to_be_bytes()).await.expect("gets"), None);
-        assert_eq!(store.get(&1u64.to_be_bytes()).await.expect("gets"), Some(b"v".to_vec()));
-        assert_eq!(store.get(b"nowhere").await.expect("gets"), None);
-        assert!(matches!(store.put(b"", b"v").await, Err(Error::Invalid(_))));
+        let syncs = store.stats().wal_syncs;
+        assert!(syncs < count / 4, "{syncs} syncs of {count} writes");
+        store.run_async(|store| store.delete(&0u64.to_be_bytes())).await.expect("deletes");
+        assert_eq!(store.run_async(|store| store.get(&0u64.to_be_bytes())).await.expect("gets"), None);
+        assert_eq!(store.run_async(|store| store.get(&1u64.to_be_bytes())).await.expect("gets"), Some(b"v".to_vec()));
+        let scan =
+            store.run_async(|store| store.snapshot()?.range(.., Order::Ascending)?.collect::<Result<Vec<_>, _>>());
+        assert_eq!(scan.await.expect("scans").len() as u64, count - 1);
+        assert!(matches!(store.run_async(|store| store.put(b"", b"v")).await, Err(Error::Invalid(_))));
     });
     drop(runtime);
 
     let store = open(&dir, options);
-    assert_eq!(all(&store).len() as u64, count);
+    assert_eq!(all(&store).len() as u64, count - 1);
+    let (writers, each) = (8u64, 40);
     thread::scope(|scope| {
-        for writer in 0..8u64 {
+        for writer in 0..writers {
             let store = &store;
             scope.spawn(move || {
-                for i in 0..40 {
+                for i in 0..each {
                     store.put(&(writer << 32 | i).to_le_bytes(), b"w").expect("puts");
                 }
             });
         }
     });
-    let stats = store.stats();
-    assert!(stats.wal_syncs <= 320, "{stats:?}");
-    assert_eq!(all(&store).values().filter(|value| *value == b"w").count(), 320);
+    assert!(store.stats().wal_syncs <= writers * each, "{:?}", store.stats());
+    assert_eq!(all(&store).values().filter(|value| *value == b"w").count() as u64, writers * each);
 }
 
 /// The log's segments, oldest first.
@@ -515,7 +619,7 @@ fn one_segment() -> (TempDir, PathBuf, Vec<u64>, Vec<Map>) {
         batch.put(&[i + 1], &vec![i; 10 + usize::from(i)]);
         // Not a zero: a filler of a torn tail would replace it.
         batch.put(b"same", &[i + 1]);
-        store.write(&batch).expect("writes");
+        store.write(batch).expect("writes");
         maps.push(all(&store));
         ends.push(fs::metadata(&path).expect("is there").len());
     }
@@ -536,11 +640,10 @@ fn a_torn_tail_is_cut_off_at_every_length() {
             fs::write(&path, &bytes).expect("writes");
             let store = open(&dir, Options::default());
             assert_eq!(all(&store), maps[maps.len() - 2], "cut at {len}");
-            assert_eq!(store.stats().torn_bytes, bytes.len() as u64 - last_but_one);
+            assert_eq!(fs::metadata(&path).expect("is there").len(), last_but_one);
             store.put(b"later", b"l").expect("puts");
             store.close().expect("closes");
             let store = open(&dir, Options::default());
-            assert_eq!(store.stats().torn_bytes, 0);
             assert_eq!(store.get(b"later").expect("gets"), Some(b"l".to_vec()));
             assert_eq!(all(&store).len(), maps[maps.len() - 2].len() + 1);
         }
@@ -561,14 +664,12 @@ fn flipped_bytes_are_reported_or_cut_off() {
         match Store::open(dir.path(), Options::default()) {
             Err(Error::Corrupt { file, offset, .. }) => {
                 assert_eq!(file, path);
-                let start = if record == 0 { 0 } else { ends[record - 1] };
-                assert_eq!(offset, start, "byte {at}");
+                assert_eq!(offset, ends[record - 1], "byte {at}");
                 assert!(record < ends.len() - 1, "byte {at} is in the last record");
                 assert!(fs::read(&path).expect("reads") == bytes, "the evidence was changed");
             }
             Err(error) => panic!("byte {at}: {error}"),
             Ok(store) => {
-                // The four bytes behind the header's checksum mean nothing, but are checked as well.
                 assert_eq!(record, ends.len() - 1, "byte {at} was not noticed");
                 assert_eq!(all(&store), maps[maps.len() - 2], "byte {at}");
             }
@@ -601,12 +702,12 @@ fn older_segments_must_be_whole() {
         }
         other => panic!("{:?}", other.err()),
     };
-    assert_eq!(corrupt(&files[1]), 32);
+    assert_eq!(corrupt(&files[1]), 0);
     // Cut between two records: only the next segment tells.
-    fs::write(&files[1], &bytes[..32]).expect("writes");
-    assert_eq!(corrupt(&files[2]), 8);
+    fs::write(&files[1], b"").expect("writes");
+    assert_eq!(corrupt(&files[2]), 0);
     fs::remove_file(&files[1]).expect("removes");
-    assert_eq!(corrupt(&files[2]), 8);
+    assert_eq!(corrupt(&files[2]), 0);
     fs::write(&files[1], &bytes).expect("writes");
     // What a crash leaves of the making of a segment.
     for rest in [&b""[..], b"msk-wal", &[0; 32]] {
@@ -631,33 +732,17 @@ fn segments_are_removed_when_their_table_is_durable() {
     assert_eq!(segments(dir.path()).len(), 2);
     fs::create_dir(&tables).expect("creates");
     store.flush().expect("flushes");
+    while segments(dir.path()).len() > 1 {
+        thread::sleep(Duration::from_millis(1));
+    }
     assert!(!first[0].exists());
-    assert_eq!(store.stats().wal_segments, 1);
     // The sequence numbers go on, though no record is left to tell.
     let last = segments(dir.path()).remove(0);
     store.close().expect("closes");
-    let header = fs::read(&last).expect("reads");
-    assert_eq!(header[8..16], 2u64.to_le_bytes());
+    assert_eq!(last.file_stem().and_then(|name| name.to_str()).map(str::parse), Some(Ok(2)));
     let store = open(&dir, small());
     assert_eq!(store.get(b"k").expect("gets"), Some(b"v".to_vec()));
     store.delete(b"k").expect("deletes");
     store.close().expect("closes");
     assert_eq!(all(&open(&dir, small())), Map::new());
-}
-
-/// Damage is found by the check of an open store as well.
-#[test]
-fn verify_reads_the_log() {
-    let dir = dir();
-    let store = open(&dir, Options::default());
-    for i in 1..100u8 {
-        store.put(&[i], &[i; 20]).expect("puts");
-    }
-    let verified = store.verify().expect("is in order");
-    assert_eq!((verified.wal_records, verified.keys, verified.memory_entries), (99, 99, 99));
-    let path = segments(dir.path()).remove(0);
-    let mut bytes = fs::read(&path).expect("reads");
-    bytes[60] ^= 1;
-    fs::write(&path, bytes).expect("writes");
-    assert!(matches!(store.verify(), Err(Error::Corrupt { .. })));
 }

@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use engine::{AsyncStore, Batch, Durability, Error, Options, Store};
+use engine::{Batch, Durability, Error, Options, Order, Store};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -86,7 +86,6 @@ fn child() {
             let store = &store;
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-                let front = AsyncStore::new(store.clone());
                 for number in (first..).take_while(|_| Instant::now() < until) {
                     let mut batch = Batch::new();
                     for (key, value) in write(writer, number) {
@@ -95,7 +94,11 @@ fn child() {
                             None => batch.delete(&key),
                         }
                     }
-                    let done = if round % 2 == 0 { store.write(&batch) } else { runtime.block_on(front.write(batch)) };
+                    let done = if round % 2 == 0 {
+                        store.write(batch)
+                    } else {
+                        runtime.block_on(store.run_async(|store| store.write(batch)))
+                    };
                     done.expect("writes");
                     // One line, one system call: whoever reads half of it has not been told.
                     let line = format!("\n{writer} {number};");
@@ -169,11 +172,13 @@ fn find(mut known: Known, writer: usize, found: &Map, limit: u64) -> Option<Know
 /// What a store holds, by writer, checked in all ways there are.
 fn contents(store: &Store) -> [Map; WRITERS] {
     let read = |item: Result<_, Error>| item.expect("reads");
-    store.verify().expect("is in order");
-    let all: Map = store.range(..).expect("scans").map(read).collect();
-    assert!(store.range(..).expect("scans").rev().map(read).eq(all.clone().into_iter().rev()));
+    let snapshot = store.snapshot().expect("snapshot");
+    let all: Vec<_> = snapshot.range(.., Order::Ascending).expect("scans").map(read).collect();
+    assert!(all.is_sorted_by(|a, b| a.0 < b.0));
+    assert!(snapshot.range(.., Order::Descending).expect("scans").map(read).eq(all.iter().cloned().rev()));
     let of = |writer| {
-        let found: Map = store.prefix(format!("{writer}/").as_bytes()).expect("scans").map(read).collect();
+        let found: Map =
+            snapshot.prefix(format!("{writer}/").as_bytes(), Order::Ascending).expect("scans").map(read).collect();
         for key in (0..KEYS).map(|key| format!("{writer}/{key:02}").into_bytes()) {
             assert_eq!(store.get(&key).expect("gets"), found.get(&key).cloned());
         }
@@ -242,7 +247,7 @@ fn killed_at_any_moment() {
             let file = segments(&other).pop().expect("a segment");
             let (bytes, cut) = (fs::read(&file).expect("reads"), cuts % 160 + 1);
             // Not into what had been acknowledged in rounds before.
-            if bytes.len() > 32 + cut && next.iter().zip(first).all(|(next, first)| next - first > 12) {
+            if bytes.len() > cut && next.iter().zip(first).all(|(next, first)| next - first > 12) {
                 cuts += 1;
                 fs::write(&file, &bytes[..bytes.len() - cut]).expect("writes");
                 let store = Store::open(&other, options(round)).expect("a torn tail is no damage");
@@ -257,7 +262,7 @@ fn killed_at_any_moment() {
             let files = segments(&other);
             let file = &files[random(&mut state) as usize % files.len()];
             let mut bytes = fs::read(file).expect("reads");
-            if bytes.len() >= 32 {
+            if !bytes.is_empty() {
                 flips += 1;
                 let at = random(&mut state) as usize % bytes.len();
                 bytes[at] ^= 1 << (random(&mut state) % 8);
@@ -296,9 +301,9 @@ fn killed_at_any_moment() {
     let last: u64 = segments(&dir).pop().and_then(|path| path.file_stem()?.to_str()?.parse().ok()).expect("a number");
     println!(
         "{rounds} kills, {acknowledged} writes acknowledged, {cuts} cuts, {flips} flips of which {reported} were reported, \
-         {last} segments, {lost_unacknowledged} times nothing of the write under way"
+         record {last} begins the last segment, {lost_unacknowledged} times nothing of the write under way"
     );
-    assert!(acknowledged > 5 * rounds && last > rounds / 4 && cuts > 0 && flips > 0 && reported > 0);
+    assert!(acknowledged > 5 * rounds && last > rounds && cuts > 0 && flips > 0 && reported > 0);
 }
 
 fn segments_exist(dir: &Path) -> bool {
@@ -333,7 +338,7 @@ fn refused_appends_leave_a_readable_log() {
     }
     // Small ones were taken after large ones had been refused.
     assert!(refused > 3 && written > 10 && output.rfind("put ") > output.find("refused "), "{output}");
-    assert_eq!(store.range(..).expect("scans").count(), written);
+    assert_eq!(store.snapshot().expect("snapshot").range(.., Order::Ascending).expect("scans").count(), written);
 }
 
 /// Not a test: what the parent calls.

@@ -1,76 +1,68 @@
 //! The figures as a table, and latency over time as a picture.
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
 use plotters::prelude::*;
 
-use super::{AllFigures, Figures, WORKLOADS};
+use super::{Run, Sample, WORKLOADS};
 
-const ENGINES: [&str; 2] = ["memskip in front", "lsm-tree alone"];
+const FRONTS: [&str; 2] = ["memskip", "lsm-tree"];
+/// Points of a curve in the picture.
+const WINDOWS: u32 = 50;
 
-/// Throughputs are medians of the rounds, latencies those of all rounds.
-pub fn print(head: &str, engines: &[&AllFigures; 2]) -> Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{head}\n\nlatencies in µs{:>17}{:>10}{:>10}{:>10}{:>10}{:>10}",
-        "op/s", "p50", "p95", "p99", "p99.9", "max"
-    )?;
+/// The latencies of a run in nanoseconds, by whatever `of` tells.
+fn histograms<K: Ord>((_, samples): &Run, of: impl Fn(&Sample) -> K) -> BTreeMap<K, Histogram<u64>> {
+    let mut histograms = BTreeMap::new();
+    for sample in samples {
+        let histogram = histograms.entry(of(sample)).or_insert_with(|| Histogram::new(3).expect("three digits"));
+        *histogram += sample.2.as_nanos() as u64;
+    }
+    histograms
+}
+
+fn micros(nanos: &Histogram<u64>, quantile: f64) -> f64 {
+    Duration::from_nanos(nanos.value_at_quantile(quantile)).as_secs_f64() * 1e6
+}
+
+pub fn print(fronts: &[Vec<Run>]) {
+    let titles = ["op/s", "p50", "p95", "p99", "p99.9", "max"].map(|title| format!("{title:>10}"));
+    println!("latencies in µs  {}", titles.concat());
     for (at, (workload, ..)) in WORKLOADS.iter().enumerate() {
-        for (name, Figures { throughputs, latencies, .. }) in ENGINES.iter().zip(engines.map(|all| &all[at])) {
-            let mut head = format!("{workload:5}{name:17}{:>10.0}", median(throughputs.iter().copied()));
-            for (kind, all) in latencies {
-                let cells = [0.5, 0.95, 0.99, 0.999, 1.0].map(|quantile| format!("{:>10.1}", micros(all, quantile)));
-                writeln!(out, "{head:32}{}  {kind:?}", cells.concat())?;
-                head.clear();
+        for (front, runs) in FRONTS.iter().zip(fronts) {
+            let throughput = f64::from(runs[at].1.len() as u32) / runs[at].0.as_secs_f64();
+            for (kind, all) in histograms(&runs[at], |sample| sample.0) {
+                let cells = [0.5, 0.95, 0.99, 0.999, 1.0].map(|quantile| format!("{:>10.1}", micros(&all, quantile)));
+                println!("{workload:6}{front:11}{throughput:>10.0}{}  {kind:?}", cells.concat());
             }
         }
-        let [ours, plain] = engines.map(|all| &all[at].throughputs);
-        let ratios: Vec<_> = ours.iter().zip(plain).map(|(ours, plain)| ours / plain).collect();
-        writeln!(out, "     ratio{:>22.2}   by round: {ratios:.2?}\n", median(ratios.iter().copied()))?;
     }
-    Ok(())
 }
 
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    f64::midpoint(figures[(figures.len() - 1) / 2], figures[figures.len() / 2])
-}
-
-#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-fn micros(nanos: &Histogram<u64>, quantile: f64) -> f64 {
-    nanos.value_at_quantile(quantile) as f64 / 1000.0
-}
-
-/// A panel per workload, of its last round.
-pub fn plot(path: &Path, engines: &[&AllFigures; 2]) -> Result<()> {
+pub fn plot(path: &Path, fronts: &[Vec<Run>]) -> Result<()> {
     let root = SVGBackend::new(path, (1120, 1040)).into_drawing_area();
     root.fill(&WHITE)?;
-    for (at, area) in root.split_evenly((4, 2)).iter().enumerate().take(WORKLOADS.len()) {
-        let curves = engines.map(|all| {
-            let windows = all[at].windows.iter().filter(|(_, all)| !all.is_empty());
-            [0.5, 0.99]
-                .map(|quantile| windows.clone().map(|(at, all)| (*at, micros(all, quantile))).collect::<Vec<_>>())
-        });
-        let points = || curves.as_flattened().iter().flatten();
-        let most = points().fold((0.0, 1.0), |most: (f64, f64), at| (most.0.max(at.0), most.1.max(at.1)));
-        let caption =
-            format!("{}: p50 (thin), p99 in µs over s; {} blue, {} red", WORKLOADS[at].0, ENGINES[0], ENGINES[1]);
+    for (at, (area, (workload, ..))) in root.split_evenly((4, 2)).iter().zip(&WORKLOADS).enumerate() {
+        let width = fronts.iter().map(|runs| runs[at].0).max().unwrap_or_default() / WINDOWS;
+        let curve = |runs: &Vec<Run>| {
+            let windows = histograms(&runs[at], |sample| sample.1.as_nanos() / width.as_nanos());
+            let point = |(window, all)| ((width * window as u32).as_secs_f64(), micros(&all, 0.99));
+            windows.into_iter().map(point).collect::<Vec<_>>()
+        };
+        let curves: Vec<_> = fronts.iter().map(curve).collect();
+        let most = curves.iter().flatten().map(|point| point.1).fold(2.0, f64::max);
         let mut chart = ChartBuilder::on(area)
             .margin(12)
-            .caption(caption, ("sans-serif", 14))
+            .caption(format!("{workload}: p99 in µs over s; {} blue, {} red", FRONTS[0], FRONTS[1]), ("sans-serif", 14))
             .x_label_area_size(22)
             .y_label_area_size(56)
-            .build_cartesian_2d(0.0..most.0, (0.1..most.1).log_scale())?;
+            .build_cartesian_2d(0.0..(width * WINDOWS).as_secs_f64(), (1.0..most).log_scale())?;
         chart.configure_mesh().light_line_style(WHITE).draw()?;
-        for (curves, color) in curves.into_iter().zip([BLUE, RED]) {
-            for (curve, width) in curves.into_iter().zip([1, 2]) {
-                chart.draw_series(LineSeries::new(curve, color.stroke_width(width)))?;
-            }
+        for (curve, color) in curves.into_iter().zip([BLUE, RED]) {
+            chart.draw_series(LineSeries::new(curve, color))?;
         }
     }
     Ok(root.present()?)

@@ -14,42 +14,25 @@ pub enum Error {
     /// Bytes that were acknowledged are damaged or missing.
     #[error("{} at offset {offset}: {reason}", file.display())]
     Corrupt { file: PathBuf, offset: u64, reason: &'static str },
-    /// A file operation failed.
     #[error(transparent)]
     Io(Arc<io::Error>),
-    /// The tree on disk refused.
     #[error(transparent)]
-    Tree(Arc<lsm_tree::Error>),
-    /// The memtables refused: flushes fall behind (`Stalled`), or no memory.
+    Tree(#[from] Arc<lsm_tree::Error>),
+    /// The memtables refused: flushes fall behind (`Stalled`), no memory, or the store is closed (`ShutDown`).
     #[error(transparent)]
-    Memory(WriteError),
+    Memory(#[from] WriteError),
     /// Options, a key, a value or a batch are out of bounds.
     #[error("{0}")]
     Invalid(&'static str),
-    /// Nothing is lost.
     #[error("flush failed, and will be tried again: {0}")]
     Flush(String),
     /// A failure after which the log cannot be trusted to take more. Reads go on.
     #[error("no further writes before the store is opened again: {0}")]
     Poisoned(Arc<Error>),
-    #[error("the store is closed")]
-    Closed,
 }
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Io(Arc::new(error))
-    }
-}
-
-impl From<lsm_tree::Error> for Error {
-    fn from(error: lsm_tree::Error) -> Self {
-        Self::Tree(Arc::new(error))
-    }
-}
-
-impl From<WriteError> for Error {
-    fn from(error: WriteError) -> Self {
-        if error == WriteError::ShutDown { Self::Closed } else { Self::Memory(error) }
     }
 }

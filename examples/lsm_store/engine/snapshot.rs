@@ -1,26 +1,36 @@
 //! Reads: memory over disk, at one point in time.
 
 use std::cmp::Ordering;
-use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::ops::Bound::{Excluded, Included};
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use double_ended_peekable::{DoubleEndedPeekable, DoubleEndedPeekableExt};
-use lsm_tree::{AbstractTree, Guard, IterGuardImpl};
-use memskip::{Bytewise, EpochClock, ManagerSnapshot, OwnedManagerRange};
+use itertools::EitherOrBoth::{Both, Left, Right};
+use itertools::Itertools;
+use lsm_tree::{AbstractTree, Guard, util::prefix_to_range};
+use memskip::{Bytewise, EpochClock, ManagerEntry, ManagerSnapshot};
 
-use super::Error;
-use super::core::{Core, MAX_KEY};
 use super::disk::Disk;
+use super::store::{Core, MAX_KEY};
+use super::{Error, Front};
 
-/// Key and value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Ascending,
+    Descending,
+}
+
+/// Keys and values in order. What comes behind an error is not complete.
+pub type Scan = Box<dyn Iterator<Item = Item> + Send>;
 type Item = Result<(Vec<u8>, Vec<u8>), Error>;
+type Version = ManagerEntry<[u8], Bytewise, EpochClock>;
 
 /// The store as of one moment: all batches that were complete, no part of any other. Keeps the memory of its
 /// memtables, and what it sees of the tree, from being given back; also beyond the end of the store.
 #[derive(Clone)]
 pub struct Snapshot {
-    pub(super) memory: ManagerSnapshot<[u8], Bytewise, EpochClock>,
+    /// `None`: writes went to the tree.
+    memory: Option<ManagerSnapshot<[u8], Bytewise, EpochClock>>,
     /// The tree's number, and its protection.
     seen: Arc<u64>,
     disk: Arc<Disk>,
@@ -28,90 +38,61 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(super) fn new(core: &Core) -> Self {
-        let (memory, seen) = core.disk.view(|| core.memory.snapshot());
-        Self { memory, seen, disk: Arc::clone(&core.disk) }
+        let disk = Arc::clone(&core.disk);
+        let (memory, seen) = match disk.front {
+            Front::Memskip => disk.view(|| Some(core.memory.snapshot())),
+            Front::Tree => (None, Arc::new(u64::MAX)),
+        };
+        Self { memory, seen, disk }
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        match self.memory.entry(key) {
+        match self.memory.as_ref().and_then(|memory| memory.entry(key)) {
             Some(entry) => Ok((!entry.is_tombstone).then(|| entry.value.to_vec())),
             // The tree takes no longer ones.
             None if key.len() > MAX_KEY => Ok(None),
-            None => Ok(self.disk.tree.get(key, *self.seen)?.map(|value| value.to_vec())),
+            None => Ok(self.disk.tree.get(key, *self.seen).map_err(Arc::new)?.map(|value| value.to_vec())),
         }
     }
 
-    /// Keys within bounds, ascending; from both ends. Bounds that contain nothing give nothing.
-    pub fn range(&self, bounds: impl RangeBounds<Vec<u8>>) -> Result<Scan, Error> {
+    /// Keys within bounds. Bounds that contain nothing give nothing.
+    pub fn range(&self, bounds: impl RangeBounds<Vec<u8>>, order: Order) -> Result<Scan, Error> {
         let bounds = (bounds.start_bound().map(Vec::as_slice), bounds.end_bound().map(Vec::as_slice));
-        let is_empty = match bounds {
-            (Included(key) | Excluded(key), _) | (_, Included(key) | Excluded(key)) if key.len() > MAX_KEY => {
-                return Err(Error::Invalid("a bound is longer than a key can be"));
-            }
-            (Included(start), Included(end)) => start > end,
-            (Included(start) | Excluded(start), Included(end) | Excluded(end)) => start >= end,
-            _ => false,
-        };
-        // No key is empty.
-        let bounds = if is_empty { (Unbounded, Included(&[][..])) } else { bounds };
-        let copy = |item: IterGuardImpl| Ok(item.into_inner().map(|(key, value)| (key.to_vec(), value.to_vec()))?);
-        let tree: Tree = Box::new(self.disk.tree.range::<&[u8], _>(bounds, *self.seen, None).map(copy));
-        let memory = self.memory.clone().into_range_with_tombstones(bounds);
-        Ok(Scan { memory: memory.double_ended_peekable(), tree: tree.double_ended_peekable(), _seen: self.clone() })
+        if [bounds.0, bounds.1].iter().any(|at| matches!(at, Included(key) | Excluded(key) if key.len() > MAX_KEY)) {
+            return Err(Error::Invalid("a bound is longer than a key can be"));
+        }
+        let memory = self.memory.clone().map(|memory| memory.into_range_with_tombstones(bounds)).into_iter().flatten();
+        // What is read lives as long as the snapshot.
+        let snapshot = self.clone();
+        let tree = self.disk.tree.range::<&[u8], _>(bounds, *self.seen, None).map(move |item| {
+            let _ = &snapshot;
+            let (key, value) = item.into_inner().map_err(Arc::new)?;
+            Ok((key.to_vec(), value.to_vec()))
+        });
+        Ok(match order {
+            Order::Ascending => merge(memory, tree, Ord::cmp),
+            Order::Descending => merge(memory.rev(), tree.rev(), |ours, theirs| theirs.cmp(ours)),
+        })
     }
 
     /// Keys that begin with `prefix`.
-    pub fn prefix(&self, prefix: &[u8]) -> Result<Scan, Error> {
-        let end = prefix.iter().rposition(|byte| *byte != u8::MAX).map(|last| {
-            let mut end = prefix[..=last].to_vec();
-            end[last] += 1;
-            end
-        });
-        self.range((Included(prefix.to_vec()), end.map_or(Unbounded, Excluded)))
+    pub fn prefix(&self, prefix: &[u8], order: Order) -> Result<Scan, Error> {
+        let (start, end) = prefix_to_range(prefix);
+        self.range((start.map(|key| key.to_vec()), end.map(|key| key.to_vec())), order)
     }
 }
 
-type Memory = OwnedManagerRange<[u8], Bytewise, EpochClock>;
-type Tree = Box<dyn DoubleEndedIterator<Item = Item> + Send>;
-
-/// Keys and values in order; from [`Snapshot::range`]. What comes behind an error is not complete.
-pub struct Scan {
-    memory: DoubleEndedPeekable<Memory>,
-    tree: DoubleEndedPeekable<Tree>,
-    /// Outlives what is read.
-    _seen: Snapshot,
-}
-
-/// A step from one end: of the lesser (or greater) key, and of what memory has where both have it.
-macro_rules! step {
-    ($scan:ident, $peek:ident, $next:ident, $compare:expr) => {
-        loop {
-            let order = match ($scan.memory.$peek(), $scan.tree.$peek()) {
-                (Some(entry), Some(Ok((key, _)))) => $compare(entry.key(), key.as_slice()),
-                (Some(_), None) => Ordering::Less,
-                _ => Ordering::Greater,
-            };
-            let in_tree = if order.is_ge() { $scan.tree.$next() } else { None };
-            if order.is_gt() {
-                return in_tree;
-            }
-            if let Some(entry) = $scan.memory.$next().filter(|entry| !entry.is_tombstone()) {
-                return Some(Ok((entry.key().to_vec(), entry.value().to_vec())));
-            }
-        }
+/// Of what both have, memory has the newer version.
+fn merge(
+    memory: impl Iterator<Item = Version> + Send + 'static,
+    tree: impl Iterator<Item = Item> + Send + 'static,
+    order: fn(&[u8], &[u8]) -> Ordering,
+) -> Scan {
+    let compare = move |ours: &Version, theirs: &Item| {
+        theirs.as_ref().map_or(Ordering::Greater, |(theirs, _)| order(ours.key(), theirs))
     };
-}
-
-impl Iterator for Scan {
-    type Item = Item;
-
-    fn next(&mut self) -> Option<Item> {
-        step!(self, peek, next, |ours: &[u8], theirs| ours.cmp(theirs))
-    }
-}
-
-impl DoubleEndedIterator for Scan {
-    fn next_back(&mut self) -> Option<Item> {
-        step!(self, peek_back, next_back, |ours: &[u8], theirs: &[u8]| theirs.cmp(ours))
-    }
+    Box::new(memory.merge_join_by(tree, compare).filter_map(|version| match version {
+        Left(ours) | Both(ours, _) => (!ours.is_tombstone()).then(|| Ok((ours.key().to_vec(), ours.value().to_vec()))),
+        Right(theirs) => Some(theirs),
+    }))
 }
