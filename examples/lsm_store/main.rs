@@ -1,5 +1,4 @@
 //! A whole LSM storage engine: memskip's manager in front, a write-ahead log, and `lsm-tree` for all that is on disk.
-//!
 //! `engine/` is the engine, a library; `load.rs` brings files into a store; `bench/` runs the YCSB core workloads.
 
 #![allow(unreachable_pub, reason = "in a program, `pub` says: for the other modules")]

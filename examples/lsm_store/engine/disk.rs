@@ -9,9 +9,8 @@
 //!
 //! # What `lsm-tree` does not carry
 //!
-//! An ingestion takes one version per key, and gives all of them one number of the tree's own. So older versions stay
-//! behind. Whoever may need them is a snapshot that was taken before, and it holds shares of the memtables. Within the
-//! tree only the order of the flushes counts, so tables are flushed one at a time.
+//! An ingestion takes one version per key, with one number of the tree's own for all; older ones stay behind. Snapshots
+//! that may need them hold shares of the memtables. The order of flushes counts, so tables are flushed one at a time.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -94,7 +93,8 @@ impl Disk {
     /// compacted: new files have to be its own.
     pub(super) fn flush(&self, job: &FlushJob) -> Result<(), Error> {
         let files = || fs::read_dir(&self.tables).into_iter().flatten().flatten().map(|file| file.path());
-        let before = files().collect::<BTreeSet<_>>();
+        let now = || fs::read(self.tables.with_file_name("current")).ok();
+        let (before, version) = (files().collect::<BTreeSet<_>>(), now());
         let flushed = match self.front {
             Front::Tree => self.tree.flush(&self.tree.get_flush_lock(), self.visible.get()).map(drop),
             Front::Memskip => self.tree.ingestion().and_then(|mut ingestion| {
@@ -109,8 +109,10 @@ impl Disk {
             }),
         };
         flushed.map_err(|error| {
-            // The tree leaves them until it is opened again, and a full disk would never become less full.
-            files().filter(|path| !before.contains(path)).for_each(|path| drop(fs::remove_file(path)));
+            // The tree leaves them until it is opened again; a full disk would stay full. On disk it may have them already.
+            files()
+                .filter(|path| !before.contains(path) && now() == version)
+                .for_each(|path| drop(fs::remove_file(path)));
             Arc::new(error)
         })?;
         self.publish();
