@@ -1,5 +1,4 @@
 //! `bench`: the YCSB core workloads on this store, with memtables of memskip and with those of `lsm-tree`.
-//!
 //! The engine around them is the same: log, groups of writers, syncs, flushes, tree, cache, compaction, size of memtables.
 //! But with the tree's memtables a read takes no snapshot, and a scan needs no merge of memory and disk in the engine.
 //!
