@@ -511,7 +511,7 @@ impl<D: Digest, const N: usize> Block<D, N> {
 
     /// The last entry of `count` that is surely before a key with this hint, and the last that is not surely behind it.
     #[inline]
-    pub(super) fn ties(&self, wanted: D, count: usize) -> (usize, usize) {
+    fn ties(&self, wanted: D, count: usize) -> (usize, usize) {
         let low = self.rank_whole(wanted).min(count);
         let high = (low..count).find(|index| !self.has_hint(index + 1, wanted.parts())).unwrap_or(count);
         (low, high)
@@ -621,6 +621,38 @@ mod tests {
         assert_eq!(hints, [1, 3, 5, 7, 9]);
         assert_eq!((block.handle(0), block.handle(3)), (0, 5));
         assert_eq!((block.guess(0), block.guess(4), block.guess(u32::MAX)), (0, 2, 5));
+    }
+
+    /// Every number of entries, and heads on both sides of each: in steps or counted, the rank is the same.
+    fn ranks_are_counts<D: Digest, const N: usize>(digest: impl Fn(usize) -> D) {
+        for count in 0..N {
+            let block = Block::<D, N>::new(None, 0);
+            (1..=count).for_each(|index| block.put_behind(index - 1, digest(2 * index), 7));
+            for wanted in (0..=2 * N).map(&digest).chain([greatest()]) {
+                let less = (1..=count).filter(|index| digest(2 * index) < wanted).count();
+                let less_heads = (1..=count).filter(|index| digest(2 * index).parts().0 < wanted.parts().0).count();
+                assert_eq!(block.rank_whole(wanted), less, "{wanted:?} among {count}");
+                assert_eq!(block.rank(wanted.parts().0), less_heads, "{wanted:?} among {count}");
+                let is_tied = (1..=count).any(|index| digest(2 * index) == wanted);
+                assert_eq!(block.ties(wanted, count), (less, less + usize::from(is_tied)), "{wanted:?} among {count}");
+                // What is not used is the greatest, too: keys have to tell.
+                let is_told = !is_tied && (count == N - 1 || wanted != greatest());
+                let told = block.rank_by_tails(wanted, less_heads);
+                assert_eq!(told, is_told.then_some(less), "{wanted:?} among {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn ranks() {
+        ranks_are_counts::<Narrow, LOW>(|n| n as u32 * 1000);
+        #[cfg(target_pointer_width = "64")]
+        {
+            ranks_are_counts::<Wide, HIGH>(|n| [n << 40, 0]);
+            // Heads that tie in fives, and all of them.
+            ranks_are_counts::<Wide, HIGH>(|n| [n / 10 << 40, n]);
+            ranks_are_counts::<Wide, HIGH>(|n| [usize::MAX, n]);
+        }
     }
 
     #[test]

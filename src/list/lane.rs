@@ -420,14 +420,19 @@ where
         neighbours: Neighbours,
     ) -> Filing {
         let Shape { count, skip } = block.header().shape();
-        let index = block.guess(D::of(&self.comparator, key, skip));
         let key_of = |index: usize| {
             if index == 0 { block.header().first() } else { self.first_under(lane, block.handle(index)) }
         };
         let after = |index: usize| if index < count { key_of(index + 1) } else { block.header().fence_node() };
+        let is_between = |index: usize, (pred, succ)| key_of(index) == pred && after(index) == succ;
+        // The cheapest case is an ascending load's: behind them all.
+        if neighbours.is_some_and(|neighbours| is_between(count, neighbours)) {
+            return Filing::Behind(count);
+        }
+        let index = block.guess(D::of(&self.comparator, key, skip));
         // The cheap case: the node was linked between the very nodes of two neighbouring entries.
-        if let Some((pred, succ)) = neighbours {
-            let is_it = |index: &usize| key_of(*index) == pred && after(*index) == succ;
+        if let Some(neighbours) = neighbours {
+            let is_it = |index: &usize| is_between(*index, neighbours);
             // Where hints tie they point at the first of many; the others are compared by handle, which touches no key.
             let index = Some(index).filter(is_it).or_else(|| (0..=count).rev().find(is_it));
             if let Some(index) = index {

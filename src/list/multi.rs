@@ -9,7 +9,7 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::block::{Arrival, Digest, Look, Peek, Shape};
+use super::block::{Arrival, Look, Peek};
 use super::lane::{Goal, Target};
 use super::node::{Node, Ref};
 use super::position::{Position, View, Visible};
@@ -29,10 +29,6 @@ enum Turn {
     Idle,
     /// Look at this block of this lane.
     Lane { lane: usize, at: u32, arrival: Arrival },
-    /// Have the blocks fetched, or then their first nodes, that tie with the key in this block of an upper lane.
-    Fetch { lane: usize, at: u32, nodes: bool },
-    /// Look at this block of an upper lane, with the keys that its hints do not tell apart.
-    High { lane: usize, at: u32, arrival: Arrival },
     /// Compare the key with this node, which ties with it in this block of the lowest lane.
     Tie { at: u32, node: Ref<Node> },
     /// Look at this block of the lowest lane, with the keys that its hints do not tell apart.
@@ -83,8 +79,6 @@ where
                 let turn = match search.turn {
                     Turn::Idle => continue,
                     Turn::Lane { lane, at, arrival } => self.turn_in_lane(key(search.index), lane, at, arrival),
-                    Turn::Fetch { lane, at, nodes } => Ok(Some(self.turn_at_ties(key(search.index), lane, at, nodes))),
-                    Turn::High { lane, at, arrival } => self.turn_at_high_keys(key(search.index), lane, at, arrival),
                     Turn::Tie { at, node } => Ok(Some(self.turn_at_tie(key(search.index), at, node))),
                     Turn::Keys { at, arrival } => self.turn_at_keys(key(search.index), at, arrival),
                     Turn::Land { start } => self.turn_at_landing(key(search.index), start),
@@ -118,12 +112,13 @@ where
         }
     }
 
-    /// Brings what inserts of these keys will touch into the cache, if the table is so large that it is not there anyway.
+    /// Brings what inserts of these keys will touch into the cache, if the table is so large that it is not there anyway: a lane
+    /// more than for walks, since the searches are done twice.
     pub(crate) fn fetch<'k>(&self, count: usize, key: impl Fn(usize) -> &'k K)
     where
         K: 'k,
     {
-        if self.is_large() {
+        if prefetch::EXISTS && self.lanes.height() > prefetch::LARGE {
             self.get_many(count, key, View::MAX, |_, _| {});
         }
     }
@@ -133,12 +128,19 @@ where
     fn turn_in_lane(&self, key: &K, lane: usize, at: u32, arrival: Arrival) -> Result<Option<Turn>, Alone> {
         let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
         if lane > 0 {
-            return match self.high_block(at).glance(lane, &target, arrival) {
-                Some(look) => self.turn_after_high(lane, look),
-                None if arrival == Arrival::FromAbove && prefetch::EXISTS => {
-                    Ok(Some(self.turn_at_ties(key, lane, at, false)))
+            let block = self.high_block(at);
+            let look = block.glance(lane, &target, arrival).unwrap_or_else(|| block.look(lane, &target, arrival));
+            return match look {
+                Look::Hit(node) => Ok(Some(Turn::Read(node))),
+                Look::Right(at) => {
+                    self.prefetch_block(lane, at);
+                    Ok(Some(Turn::Lane { lane, at, arrival: Arrival::FromLeft }))
                 }
-                None => self.turn_at_high_keys(key, lane, at, arrival),
+                Look::Down { entry, .. } => {
+                    self.prefetch_block(lane - 1, entry);
+                    Ok(Some(Turn::Lane { lane: lane - 1, at: entry, arrival: Arrival::FromAbove }))
+                }
+                Look::Torn => Err(Alone),
             };
         }
         if arrival == Arrival::FromLeft {
@@ -155,46 +157,6 @@ where
                 Ok(Some(Turn::Keys { at, arrival }))
             }
         }
-    }
-
-    /// Where a look at an upper lane leads.
-    #[inline]
-    fn turn_after_high(&self, lane: usize, look: Look) -> Result<Option<Turn>, Alone> {
-        match look {
-            Look::Hit(node) => Ok(Some(Turn::Read(node))),
-            Look::Right(at) => {
-                self.prefetch_block(lane, at);
-                Ok(Some(Turn::Lane { lane, at, arrival: Arrival::FromLeft }))
-            }
-            Look::Down { entry, .. } => {
-                self.prefetch_block(lane - 1, entry);
-                Ok(Some(Turn::Lane { lane: lane - 1, at: entry, arrival: Arrival::FromAbove }))
-            }
-            Look::Torn => Err(Alone),
-        }
-    }
-
-    /// Before keys are compared in an upper lane: what that needs, in two steps.
-    fn turn_at_ties(&self, key: &K, lane: usize, at: u32, nodes: bool) -> Turn {
-        let block = self.high_block(at);
-        let Shape { count, skip } = block.header().shape();
-        let (low, high) = block.ties(Digest::of(&self.comparator, key, skip), count);
-        let ties = block.handles(low + 1, high).filter(|entry| *entry != 0);
-        if nodes {
-            let fence = block.header().fence_node().filter(|_| high == count);
-            ties.filter_map(|entry| self.block_header(entry).first())
-                .chain(fence)
-                .for_each(|node| self.prefetch_node(node));
-            Turn::High { lane, at, arrival: Arrival::FromAbove }
-        } else {
-            ties.for_each(|entry| self.prefetch_block(lane - 1, entry));
-            Turn::Fetch { lane, at, nodes: true }
-        }
-    }
-
-    fn turn_at_high_keys(&self, key: &K, lane: usize, at: u32, arrival: Arrival) -> Result<Option<Turn>, Alone> {
-        let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
-        self.turn_after_high(lane, self.high_block(at).look(lane, &target, arrival))
     }
 
     /// Where a look at the lowest lane leads.
