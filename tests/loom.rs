@@ -879,7 +879,7 @@ fn slab_shared() {
 #[test]
 fn lane_split_against_writer() {
     bounded(1, [(true, true), (true, false), (false, true)], || {
-        let table = counting::<3>();
+        let table = counting::<2>();
         assert!(table.insert(b"b", b"0") && table.insert(b"f", b"0"));
         let (one, two) = (Arc::clone(&table), Arc::clone(&table));
         let one = spawn(1, move || assert!(one.insert(b"d", b"1")));
@@ -888,6 +888,26 @@ fn lane_split_against_writer() {
         join(two);
         holds(&table, &[(b"b", b"0"), (b"d", b"1"), (b"f", b"0"), (b"h", b"2")]);
         (is_filed(&table, b"d"), is_filed(&table, b"h"))
+    });
+}
+
+/// The topmost block, whose hints come to skip what its entries share while a reader is there.
+#[test]
+fn open_block_hinted_anew_against_reader() {
+    const KEYS: [&[u8]; 6] = [b"prefix: b", b"prefix: d", b"prefix: f", b"prefix: h", b"prefix: j", b"prefix: l"];
+    bounded(1, [false, true], || {
+        let table = counting::<3>();
+        for key in &KEYS[..5] {
+            assert!(table.insert(key, b"0"));
+        }
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        // It begins a block, the third.
+        let writer = spawn(1, move || assert!(writer.insert(KEYS[5], b"0")));
+        let reader = spawn(2, move || reader.get(KEYS[5]).is_some());
+        join(writer);
+        let seen = join(reader);
+        holds(&table, &KEYS.map(|key| (key, &b"0"[..])));
+        seen
     });
 }
 

@@ -1,14 +1,17 @@
 //! A lane block: a short sorted array of (hint, handle) in a few cache lines, read without a lock.
 //!
 //! ```text
-//!          ┌───────────────── header ─────────────────┐
-//! lowest   | version | shape | next | first | fence's |  fence | hint 1..=12 | handle 0..=12 |            128 bytes
-//! upper    | version | shape | next | first | fence's |  fence | head 1..=17 | handle 0..=17 | fence's tail | tail 1..=17 | 384 bytes
+//!          ┌───────────────────── header ────────────────────┐
+//! lowest   | version | shape | next | first | fence's | like |  fence | hint 1..=12 | handle 0..=12 |            128 bytes
+//! upper    | version | shape | next | first | fence's | like |  fence | head 1..=17 | handle 0..=17 | fence's tail | tail 1..=17 | 384 bytes
 //! ```
 //!
 //! Entry 0 is the block's first key and has no hint: whoever is here has a key that is not less. `fence` is the hint
 //! of the right neighbour's first key, and `fence's` that key's node; without a neighbour the block is open. `shape` is
-//! the number of entries behind entry 0, and how many leading units the hints skip.
+//! the number of entries behind entry 0, and how many leading units the hints skip: what all keys of the block's range share. An
+//! open block's range has no end, so nothing is shared by all of it. In upper lanes its hints skip what its entries share, and
+//! `like` names one of them: hints are for keys that begin like that one, others are compared with keys. (Every search comes
+//! through the topmost block, which is open on both sides.)
 //!
 //! Invariants, of a block's whole life:
 //!
@@ -169,6 +172,8 @@ pub(super) struct Header {
     /// The node of entry 0's key; 0 is the head of the list.
     first: u32,
     fence_node: AtomicU32,
+    #[cfg(target_pointer_width = "64")]
+    like: AtomicU32,
 }
 
 /// A block of one lane: up to `N` entries, entry 0 included.
@@ -245,6 +250,25 @@ impl Header {
         let raw = self.fence_node.load(order::FOLLOW);
         // SAFETY: (2), and an acquiring load.
         unsafe { Ref::from_raw(raw) }
+    }
+
+    /// A node with whose key a key has to share what hints skip before they say anything of it; none if all do.
+    #[inline]
+    pub(super) fn like(&self) -> Option<Ref<Node>> {
+        #[cfg(target_pointer_width = "64")]
+        let raw = self.like.load(order::FOLLOW);
+        #[cfg(not(target_pointer_width = "64"))]
+        let raw = 0;
+        // SAFETY: (2), and an acquiring load.
+        unsafe { Ref::from_raw(raw) }
+    }
+
+    /// For the owner of the block.
+    pub(super) fn set_like(&self, like: Option<Ref<Node>>) {
+        #[cfg(target_pointer_width = "64")]
+        self.like.store(raw(like), order::FILE);
+        #[cfg(not(target_pointer_width = "64"))]
+        let _ = (self, like);
     }
 
     #[inline]
@@ -329,6 +353,8 @@ pub(super) trait Probe<K: ?Sized> {
     fn digest<D: Digest>(&self, skip: usize) -> D;
     fn head<D: Digest>(&self, skip: usize) -> D::Head;
     fn compare(&self, node: Ref<Node>) -> Ordering;
+    /// Whether the key shares so many units with a node's.
+    fn shares(&self, node: Ref<Node>, units: usize) -> bool;
     /// Whether hints may be used.
     fn trusts_hints(&self) -> bool;
     /// The node of the first key under an upper entry.
@@ -352,6 +378,8 @@ impl<D: Digest, const N: usize> Block<D, N> {
                 next: AtomicU32::new(0),
                 first: raw(first),
                 fence_node: AtomicU32::new(0),
+                #[cfg(target_pointer_width = "64")]
+                like: AtomicU32::new(0),
             },
             heads: core::array::from_fn(|_| D::Head::MAX.cell()),
             handles: core::array::from_fn(|index| AtomicU32::new(if index == 0 { entry } else { 0 })),
@@ -451,6 +479,9 @@ impl<D: Digest, const N: usize> Block<D, N> {
         if !probe.trusts_hints() || arrival == Arrival::FromLeft {
             return None;
         }
+        if self.header.like().is_some_and(|like| !probe.shares(like, skip)) {
+            return None;
+        }
         let head = probe.head::<D>(skip);
         if self.header.fence_node().is_some() && self.heads.first().is_some_and(|fence| head >= Word::load(fence)) {
             return None;
@@ -479,9 +510,10 @@ impl<D: Digest, const N: usize> Block<D, N> {
         let Some(version) = self.header.begin() else { return Look::Torn };
         let shape = self.header.shape();
         let wanted: D = probe.digest(shape.skip);
+        let trusts_hints = probe.trusts_hints() && self.header.like().is_none_or(|like| probe.shares(like, shape.skip));
         let fence_node = self.header.fence_node();
         if let Some(node) = fence_node {
-            let by_hint = probe.trusts_hints() && (arrival == Arrival::FromAbove || shape.skip == 0);
+            let by_hint = trusts_hints && (arrival == Arrival::FromAbove || shape.skip == 0);
             let order = if by_hint { wanted.cmp(&self.fence()) } else { Ordering::Equal };
             let order = order.then_with(|| probe.compare(node).reverse());
             if order == Ordering::Equal && probe.stops_at_equal() {
@@ -493,7 +525,7 @@ impl<D: Digest, const N: usize> Block<D, N> {
             }
         }
         let count = shape.count.min(Self::ROOM);
-        let (mut low, mut high) = if probe.trusts_hints() { self.ties(wanted, count) } else { (0, count) };
+        let (mut low, mut high) = if trusts_hints { self.ties(wanted, count) } else { (0, count) };
         // The key is behind entry `low` and before entry `high + 1`; what is between ties with it.
         while low < high {
             let middle = low + (high - low).div_ceil(2);
@@ -576,18 +608,17 @@ impl<D: Digest, const N: usize> Block<D, N> {
     }
 
     /// Forgets the entries behind entry `count`.
-    pub(super) fn truncate(&self, count: usize, skip: usize) {
+    pub(super) fn truncate(&self, count: usize) {
         (count + 1..N).for_each(|index| self.set_hint(index, greatest()));
-        self.set_shape(Shape { count, skip });
+        self.set_shape(Shape { count, skip: self.header.shape().skip });
     }
 
     pub(super) fn set_shape(&self, shape: Shape) {
         self.header.shape.store(shape.encode(), order::PLAIN);
     }
 
-    /// Sets the right neighbour and what is known of its first key.
-    pub(super) fn set_neighbour(&self, next: u32, fence_node: Option<Ref<Node>>, fence: D) {
-        self.set_hint(0, fence);
+    /// Sets the right neighbour and its first node; the hint of that is hint 0.
+    pub(super) fn set_neighbour(&self, next: u32, fence_node: Option<Ref<Node>>) {
         self.header.fence_node.store(raw(fence_node), order::FILE);
         self.header.next.store(next, order::FILE);
     }
@@ -650,7 +681,7 @@ mod tests {
         {
             ranks_are_counts::<Wide, HIGH>(|n| [n << 40, 0]);
             // Heads that tie in fives, and all of them.
-            ranks_are_counts::<Wide, HIGH>(|n| [n / 10 << 40, n]);
+            ranks_are_counts::<Wide, HIGH>(|n| [(n / 10) << 40, n]);
             ranks_are_counts::<Wide, HIGH>(|n| [usize::MAX, n]);
         }
     }

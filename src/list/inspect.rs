@@ -114,6 +114,8 @@ where
             if count > if lane == 0 { LowBlock::ROOM } else { HighBlock::ROOM } {
                 return Err(Corruption::new("a lane block has more entries than room"));
             }
+            let like = self.block_header(at).like();
+            let mut is_like = like.is_none();
             for index in 0..=count {
                 // The head of the list is the first entry of the lowest lane, and nothing that could be met below.
                 if lane == 0 && is_first && index == 0 {
@@ -132,7 +134,11 @@ where
                 if index == 0 && self.block_header(at).first() != first {
                     return Err(Corruption::new("a lane block's first key is not its first entry's"));
                 }
+                is_like |= first == like;
                 below = self.below_lane(lane, below);
+            }
+            if !is_like {
+                return Err(Corruption::new("a lane block's hints are for keys like one that it has not"));
             }
             let next = self.block_header(at).next();
             let fence = self.block_header(at).fence_node();

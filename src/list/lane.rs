@@ -166,6 +166,10 @@ where
         self.list.compare(node, self.key)
     }
     #[inline]
+    fn shares(&self, node: Ref<Node>, units: usize) -> bool {
+        self.list.comparator.common_prefix(self.list.key(node), self.key) >= units
+    }
+    #[inline]
     fn trusts_hints(&self) -> bool {
         self.trusts_hints
     }

@@ -10,6 +10,8 @@
 //! what they share now. All that is worked out before the block is touched, since it calls the comparator and the
 //! allocator, which may panic.
 
+use core::ops::RangeInclusive;
+
 use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
@@ -39,16 +41,26 @@ where
     ) -> Option<u32> {
         let Shape { count, skip } = block.header().shape();
         if count < Block::<D, N>::ROOM {
-            let hint = D::of(&self.comparator, key, skip);
-            block.put_behind(index, hint, entry);
+            let (first, fence) = (block.header().first(), block.header().fence_node());
+            if D::HAS_TAIL && (first.is_none() || fence.is_none()) {
+                // What its entries share may be less now.
+                let lowest = if index == 0 { Some(node) } else { self.first_of(lane, block, 1) };
+                let highest = if index == count { Some(node) } else { self.first_of(lane, block, count) };
+                let plan = self.plan(lane, block, 1..=count, (first, lowest), (fence, highest));
+                let hint = D::of(&self.comparator, key, plan.skip);
+                plan.rehint(block);
+                block.put_behind(index, hint, entry);
+            } else {
+                block.put_behind(index, D::of(&self.comparator, key, skip), entry);
+            }
             return None;
         }
         let is_largest = index == count && block.header().fence_node().is_none();
         let split = if is_largest {
             // The largest key yet: it begins a block of its own, and this one stays full.
-            self.split_at_end(shard, lane, block, (key, node, entry)).map(|right| (right, node))
+            self.split_at_end(shard, lane, block, (node, entry)).map(|right| (right, node))
         } else {
-            self.split_in_two(shard, lane, block, index, (key, entry))
+            self.split_in_two(shard, lane, block, index, (key, node, entry))
         };
         drop(taken);
         let (right, first) = split?;
@@ -69,18 +81,15 @@ where
         shard: usize,
         lane: usize,
         block: &Block<D, N>,
-        (key, node, entry): (&K, Ref<Node>, u32),
+        (node, entry): (Ref<Node>, u32),
     ) -> Option<u32> {
-        let Shape { count, skip } = block.header().shape();
-        let left = self.plan::<D, N>(block.header().first(), Some(key), skip, count, |index| {
-            (block.hint(index), self.first_of(lane, block, index))
-        });
-        let fence = D::of(&self.comparator, key, left.skip);
+        let count = block.header().shape().count;
+        let lowest = self.first_of(lane, block, 1);
+        let left = self.plan(lane, block, 1..=count, (block.header().first(), lowest), (Some(node), None));
         let right = self.new_block(shard, Block::<D, N>::new(Some(node), entry))?;
         // Nothing below calls foreign code: from here on the block changes as a whole.
         left.rehint(block);
-        block.truncate(count, left.skip);
-        block.set_neighbour(right, Some(node), fence);
+        block.set_neighbour(right, Some(node));
         Some(right)
     }
 
@@ -91,41 +100,35 @@ where
         lane: usize,
         block: &Block<D, N>,
         index: usize,
-        (key, entry): (&K, u32),
+        (key, node, entry): (&K, Ref<Node>, u32),
     ) -> Option<(u32, Ref<Node>)> {
         let Shape { count, skip } = block.header().shape();
         let middle = count.div_ceil(2);
         // Entries `middle..=count` go right; the new one goes behind entry `index`, wherever that is.
         let first = self.first_of(lane, block, middle)?;
-        let first_key = self.key(first);
         let fence_node = block.header().fence_node();
-        let fence_key = fence_node.map(|node| self.key(node));
-        let left = self.plan::<D, N>(block.header().first(), Some(first_key), skip, middle - 1, |index| {
-            (block.hint(index), self.first_of(lane, block, index))
-        });
-        let right = self.plan::<D, N>(Some(first), fence_key, skip, count - middle, |index| {
-            (block.hint(middle + index), self.first_of(lane, block, middle + index))
-        });
-        let left_fence = D::of(&self.comparator, first_key, left.skip);
-        let right_fence = fence_key.map_or(greatest(), |key| D::of(&self.comparator, key, right.skip));
         let goes_right = index >= middle;
+        let lowest = if index == 0 { Some(node) } else { self.first_of(lane, block, 1).filter(|_| middle > 1) };
+        let highest = if index == count { Some(node) } else { self.first_of(lane, block, count) };
+        let left = self.plan(lane, block, 1..=middle - 1, (block.header().first(), lowest), (Some(first), None));
+        let right = self.plan(lane, block, middle + 1..=count, (Some(first), None), (fence_node, highest));
         let hint = D::of(&self.comparator, key, if goes_right { right.skip } else { left.skip });
 
         let fresh = Block::<D, N>::new(Some(first), block.handle(middle));
         for index in 1..=count - middle {
             fresh.set(index, block.hint(middle + index), block.handle(middle + index));
         }
-        fresh.set_shape(Shape { count: count - middle, skip: right.skip });
+        fresh.set_shape(Shape { count: count - middle, skip });
         right.rehint(&fresh);
-        fresh.set_neighbour(block.header().next(), fence_node, right_fence);
+        fresh.set_neighbour(block.header().next(), fence_node);
         if goes_right {
             fresh.put_behind(index - middle, hint, entry);
         }
         let fresh = self.new_block(shard, fresh)?;
         // Nothing below calls foreign code: from here on the block changes as a whole.
+        block.truncate(middle - 1);
         left.rehint(block);
-        block.truncate(middle - 1, left.skip);
-        block.set_neighbour(fresh, Some(first), left_fence);
+        block.set_neighbour(fresh, Some(first));
         if !goes_right {
             block.put_behind(index, hint, entry);
         }
@@ -140,35 +143,50 @@ where
         self.first_under(lane, block.handle(index))
     }
 
-    /// What the hints of a block become when its range is from `first` (none: open) to `fence` (none: open).
+    /// What the hints of some entries of a block become when their range is from `first` (none: open) to `fence` (none: open), and
+    /// they are from `lowest` to `highest` (none: there are none, or the range is not open).
     fn plan<D: Digest, const N: usize>(
         &self,
-        first: Option<Ref<Node>>,
-        fence: Option<&K>,
-        skip: usize,
-        count: usize,
-        entry: impl Fn(usize) -> (D, Option<Ref<Node>>),
+        lane: usize,
+        block: &Block<D, N>,
+        entries: RangeInclusive<usize>,
+        (first, lowest): (Option<Ref<Node>>, Option<Ref<Node>>),
+        (fence, highest): (Option<Ref<Node>>, Option<Ref<Node>>),
     ) -> Plan<D, N> {
-        let shared = match (first, fence) {
-            (Some(first), Some(fence)) => self.comparator.common_prefix(self.key(first), fence).min(MAX_SKIP),
-            _ => 0,
+        let shared = |low, high| self.comparator.common_prefix(self.key(low), self.key(high)).min(MAX_SKIP);
+        let head = |node| D::head(&self.comparator, self.key(node), 0);
+        let (shared, like) = match ((first, fence), (first.or(lowest), fence.or(highest))) {
+            ((Some(first), Some(fence)), _) => (shared(first, fence), None),
+            // Where heads tell them apart that is better: they are for all keys.
+            (_, (Some(low), Some(high))) if D::HAS_TAIL && low != high && head(low) == head(high) => {
+                let shared = shared(low, high);
+                (shared, Some(low).filter(|_| shared > 0))
+            }
+            _ => (0, None),
         };
+        let count = entries.clone().count();
         let mut hints = [greatest::<D>(); N];
-        let changes = shared > skip;
+        let changes = shared != block.header().shape().skip;
         if changes {
-            (1..=count).filter_map(|index| entry(index).1).for_each(|node| self.prefetch_node(node));
-            for (behind, hint) in hints.iter_mut().take(count).enumerate() {
-                let (old, node) = entry(behind + 1);
-                *hint = node.map_or(old, |node| D::of(&self.comparator, self.key(node), shared));
+            entries
+                .clone()
+                .filter_map(|index| self.first_of(lane, block, index))
+                .for_each(|node| self.prefetch_node(node));
+            for (hint, index) in hints.iter_mut().zip(entries) {
+                let node = self.first_of(lane, block, index);
+                *hint = node.map_or(block.hint(index), |node| D::of(&self.comparator, self.key(node), shared));
             }
         }
-        Plan { skip: shared.max(skip), hints: changes.then_some(hints), count }
+        let fence = fence.map_or(greatest(), |fence| D::of(&self.comparator, self.key(fence), shared));
+        Plan { skip: shared, like, fence, hints: changes.then_some(hints), count }
     }
 }
 
 /// New hints for a block, worked out before anything is changed, since that calls the comparator.
 struct Plan<D, const N: usize> {
     skip: usize,
+    like: Option<Ref<Node>>,
+    fence: D,
     hints: Option<[D; N]>,
     count: usize,
 }
@@ -177,5 +195,8 @@ impl<D: Digest, const N: usize> Plan<D, N> {
     fn rehint(&self, block: &Block<D, N>) {
         let hints = self.hints.iter().flatten().take(self.count);
         hints.enumerate().for_each(|(behind, hint)| block.set_hint(behind + 1, *hint));
+        block.set_hint(0, self.fence);
+        block.set_shape(Shape { count: self.count, skip: self.skip });
+        block.header().set_like(self.like);
     }
 }
