@@ -23,6 +23,8 @@
 //! 3. While `version` is odd one writer owns the block. A reader acts on what it read only if `version` was even before
 //!    and is the same after.
 //! 4. Hints of unused entries are the greatest there are.
+//! 5. What hints skip is shared by all keys of a closed block's range; of an open block's by its entries, its fence and `like`.
+//!    It changes together with all hints, in the hands of the block's owner, so by (3) no reader acts on a mixture.
 
 use core::cmp::Ordering;
 use core::fmt;
