@@ -10,8 +10,6 @@
 //! what they share now. All that is worked out before the block is touched, since it calls the comparator and the
 //! allocator, which may panic.
 
-use core::ops::RangeInclusive;
-
 use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
@@ -46,7 +44,7 @@ where
                 // What its entries share may be less now.
                 let lowest = if index == 0 { Some(node) } else { self.first_of(lane, block, 1) };
                 let highest = if index == count { Some(node) } else { self.first_of(lane, block, count) };
-                let plan = self.plan(lane, block, 1..=count, (first, lowest), (fence, highest));
+                let plan = self.plan(lane, block, (0, count), (first, lowest), (fence, highest));
                 let hint = D::of(&self.comparator, key, plan.skip);
                 plan.rehint(block);
                 block.put_behind(index, hint, entry);
@@ -85,7 +83,7 @@ where
     ) -> Option<u32> {
         let count = block.header().shape().count;
         let lowest = self.first_of(lane, block, 1);
-        let left = self.plan(lane, block, 1..=count, (block.header().first(), lowest), (Some(node), None));
+        let left = self.plan(lane, block, (0, count), (block.header().first(), lowest), (Some(node), None));
         let right = self.new_block(shard, Block::<D, N>::new(Some(node), entry))?;
         // Nothing below calls foreign code: from here on the block changes as a whole.
         left.rehint(block);
@@ -110,8 +108,8 @@ where
         let goes_right = index >= middle;
         let lowest = if index == 0 { Some(node) } else { self.first_of(lane, block, 1).filter(|_| middle > 1) };
         let highest = if index == count { Some(node) } else { self.first_of(lane, block, count) };
-        let left = self.plan(lane, block, 1..=middle - 1, (block.header().first(), lowest), (Some(first), None));
-        let right = self.plan(lane, block, middle + 1..=count, (Some(first), None), (fence_node, highest));
+        let left = self.plan(lane, block, (0, middle - 1), (block.header().first(), lowest), (Some(first), None));
+        let right = self.plan(lane, block, (middle, count - middle), (Some(first), None), (fence_node, highest));
         let hint = D::of(&self.comparator, key, if goes_right { right.skip } else { left.skip });
 
         let fresh = Block::<D, N>::new(Some(first), block.handle(middle));
@@ -143,13 +141,13 @@ where
         self.first_under(lane, block.handle(index))
     }
 
-    /// What the hints of some entries of a block become when their range is from `first` (none: open) to `fence` (none: open), and
-    /// they are from `lowest` to `highest` (none: there are none, or the range is not open).
+    /// What the hints of the `count` entries behind another become when their range is from `first` (none: open) to `fence` (none:
+    /// open), and they are from `lowest` to `highest` (none: there are none, or the range is not open).
     fn plan<D: Digest, const N: usize>(
         &self,
         lane: usize,
         block: &Block<D, N>,
-        entries: RangeInclusive<usize>,
+        (behind, count): (usize, usize),
         (first, lowest): (Option<Ref<Node>>, Option<Ref<Node>>),
         (fence, highest): (Option<Ref<Node>>, Option<Ref<Node>>),
     ) -> Plan<D, N> {
@@ -164,17 +162,14 @@ where
             }
             _ => (0, None),
         };
-        let count = entries.clone().count();
         let mut hints = [greatest::<D>(); N];
         let changes = shared != block.header().shape().skip;
         if changes {
-            entries
-                .clone()
-                .filter_map(|index| self.first_of(lane, block, index))
-                .for_each(|node| self.prefetch_node(node));
-            for (hint, index) in hints.iter_mut().zip(entries) {
-                let node = self.first_of(lane, block, index);
-                *hint = node.map_or(block.hint(index), |node| D::of(&self.comparator, self.key(node), shared));
+            let node = |index| self.first_of(lane, block, behind + index);
+            (1..=count).filter_map(node).for_each(|node| self.prefetch_node(node));
+            for (index, hint) in hints.iter_mut().take(count).enumerate() {
+                let old = block.hint(behind + index + 1);
+                *hint = node(index + 1).map_or(old, |node| D::of(&self.comparator, self.key(node), shared));
             }
         }
         let fence = fence.map_or(greatest(), |fence| D::of(&self.comparator, self.key(fence), shared));
