@@ -609,10 +609,9 @@ impl<D: Digest, const N: usize> Block<D, N> {
         }
     }
 
-    /// Forgets the entries behind entry `count`.
-    pub(super) fn truncate(&self, count: usize) {
+    /// Makes the places behind entry `count` unused (4).
+    pub(super) fn forget_behind(&self, count: usize) {
         (count + 1..N).for_each(|index| self.set_hint(index, greatest()));
-        self.set_shape(Shape { count, skip: self.header.shape().skip });
     }
 
     pub(super) fn set_shape(&self, shape: Shape) {

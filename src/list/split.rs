@@ -39,12 +39,10 @@ where
     ) -> Option<u32> {
         let Shape { count, skip } = block.header().shape();
         if count < Block::<D, N>::ROOM {
-            let (first, fence) = (block.header().first(), block.header().fence_node());
-            if D::HAS_TAIL && (first.is_none() || fence.is_none()) {
+            if let Some((lowest, highest)) = self.ends(lane, block, index, node) {
                 // What its entries share may be less now.
-                let lowest = if index == 0 { Some(node) } else { self.first_of(lane, block, 1) };
-                let highest = if index == count { Some(node) } else { self.first_of(lane, block, count) };
-                let plan = self.plan(lane, block, (0, count), (first, lowest), (fence, highest));
+                let (first, fence) = (block.header().first(), block.header().fence_node());
+                let plan = self.plan(lane, block, (0, count), (first, Some(lowest)), (fence, Some(highest)));
                 let hint = D::of(&self.comparator, key, plan.skip);
                 plan.rehint(block);
                 block.put_behind(index, hint, entry);
@@ -82,7 +80,7 @@ where
         (node, entry): (Ref<Node>, u32),
     ) -> Option<u32> {
         let count = block.header().shape().count;
-        let lowest = self.first_of(lane, block, 1);
+        let lowest = self.ends(lane, block, count, node).map(|(lowest, _)| lowest);
         let left = self.plan(lane, block, (0, count), (block.header().first(), lowest), (Some(node), None));
         let right = self.new_block(shard, Block::<D, N>::new(Some(node), entry))?;
         // Nothing below calls foreign code: from here on the block changes as a whole.
@@ -100,14 +98,13 @@ where
         index: usize,
         (key, node, entry): (&K, Ref<Node>, u32),
     ) -> Option<(u32, Ref<Node>)> {
-        let Shape { count, skip } = block.header().shape();
+        let count = block.header().shape().count;
         let middle = count.div_ceil(2);
         // Entries `middle..=count` go right; the new one goes behind entry `index`, wherever that is.
         let first = self.first_of(lane, block, middle)?;
         let fence_node = block.header().fence_node();
         let goes_right = index >= middle;
-        let lowest = if index == 0 { Some(node) } else { self.first_of(lane, block, 1).filter(|_| middle > 1) };
-        let highest = if index == count { Some(node) } else { self.first_of(lane, block, count) };
+        let (lowest, highest) = self.ends(lane, block, index, node).unzip();
         let left = self.plan(lane, block, (0, middle - 1), (block.header().first(), lowest), (Some(first), None));
         let right = self.plan(lane, block, (middle, count - middle), (Some(first), None), (fence_node, highest));
         let hint = D::of(&self.comparator, key, if goes_right { right.skip } else { left.skip });
@@ -116,7 +113,6 @@ where
         for index in 1..=count - middle {
             fresh.set(index, block.hint(middle + index), block.handle(middle + index));
         }
-        fresh.set_shape(Shape { count: count - middle, skip });
         right.rehint(&fresh);
         fresh.set_neighbour(block.header().next(), fence_node);
         if goes_right {
@@ -124,7 +120,7 @@ where
         }
         let fresh = self.new_block(shard, fresh)?;
         // Nothing below calls foreign code: from here on the block changes as a whole.
-        block.truncate(middle - 1);
+        block.forget_behind(middle - 1);
         left.rehint(block);
         block.set_neighbour(fresh, Some(first));
         if !goes_right {
@@ -139,6 +135,25 @@ where
             return block.header().first();
         }
         self.first_under(lane, block.handle(index))
+    }
+
+    /// Of an open block of an upper lane: the nodes that all its entries behind entry 0 are between, once `node` is behind entry
+    /// `index`.
+    fn ends<D: Digest, const N: usize>(
+        &self,
+        lane: usize,
+        block: &Block<D, N>,
+        index: usize,
+        node: Ref<Node>,
+    ) -> Option<(Ref<Node>, Ref<Node>)> {
+        let header = block.header();
+        if !D::HAS_TAIL || header.first().is_some() && header.fence_node().is_some() {
+            return None;
+        }
+        let count = header.shape().count;
+        let lowest = if index == 0 { node } else { self.first_of(lane, block, 1)? };
+        let highest = if index == count { node } else { self.first_of(lane, block, count)? };
+        Some((lowest, highest))
     }
 
     /// What the hints of the `count` entries behind another become when their range is from `first` (none: open) to `fence` (none:
@@ -156,7 +171,7 @@ where
         let (shared, like) = match ((first, fence), (first.or(lowest), fence.or(highest))) {
             ((Some(first), Some(fence)), _) => (shared(first, fence), None),
             // Where heads tell them apart that is better: they are for all keys.
-            (_, (Some(low), Some(high))) if D::HAS_TAIL && low != high && head(low) == head(high) => {
+            (_, (Some(low), Some(high))) if low != high && head(low) == head(high) => {
                 let shared = shared(low, high);
                 (shared, Some(low).filter(|_| shared > 0))
             }
