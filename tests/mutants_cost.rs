@@ -34,32 +34,12 @@ struct Visited(ChunkArena);
 
 // SAFETY: everything is the inner arena's.
 unsafe impl Arena for Visited {
-    fn shards(&self) -> &[Shard] {
-        self.0.shards()
-    }
-    fn allocate(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
-        self.0.allocate(shard, size, align)
-    }
-    unsafe fn release(&self, shard: usize, handle: Handle, size: usize) -> bool {
-        // SAFETY: the same contract.
-        unsafe { self.0.release(shard, handle, size) }
-    }
+    as_inner_arena!(shards allocate release contains used reserved reset);
+
     unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
         count(&VISITED);
         // SAFETY: the same contract.
         unsafe { self.0.resolve(handle) }
-    }
-    fn contains(&self, handle: Handle, size: usize) -> bool {
-        self.0.contains(handle, size)
-    }
-    fn used(&self) -> usize {
-        self.0.used()
-    }
-    fn reserved(&self) -> usize {
-        self.0.reserved()
-    }
-    fn reset(&mut self) {
-        self.0.reset();
     }
 }
 

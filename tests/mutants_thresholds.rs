@@ -68,25 +68,11 @@ struct Asked<'a>(ChunkArena, &'a AtomicUsize);
 
 // SAFETY: everything is the inner arena's.
 unsafe impl Arena for Asked<'_> {
-    fn shards(&self) -> &[Shard] {
-        self.0.shards()
-    }
-    fn allocate(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
-        self.0.allocate(shard, size, align)
-    }
-    unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
-        // SAFETY: the same contract.
-        unsafe { self.0.resolve(handle) }
-    }
+    as_inner_arena!(shards allocate resolve reserved reset);
+
     fn used(&self) -> usize {
         self.1.fetch_add(1, Relaxed);
         self.0.used()
-    }
-    fn reserved(&self) -> usize {
-        self.0.reserved()
-    }
-    fn reset(&mut self) {
-        self.0.reset();
     }
 }
 

@@ -28,6 +28,54 @@ macro_rules! assert_valid {
     };
 }
 
+/// Methods of `Arena`, by their names, for an arena around another: what `self.0` does.
+#[allow(unused_macros, reason = "not every test crate needs it")]
+macro_rules! as_inner_arena {
+    ($($method:ident)*) => { $(as_inner_arena!(@ $method);)* };
+    (@ shards) => {
+        fn shards(&self) -> &[Shard] {
+            self.0.shards()
+        }
+    };
+    (@ allocate) => {
+        fn allocate(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
+            self.0.allocate(shard, size, align)
+        }
+    };
+    (@ release) => {
+        unsafe fn release(&self, shard: usize, handle: Handle, size: usize) -> bool {
+            // SAFETY: the same contract.
+            unsafe { self.0.release(shard, handle, size) }
+        }
+    };
+    (@ resolve) => {
+        unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
+            // SAFETY: the same contract.
+            unsafe { self.0.resolve(handle) }
+        }
+    };
+    (@ contains) => {
+        fn contains(&self, handle: Handle, size: usize) -> bool {
+            self.0.contains(handle, size)
+        }
+    };
+    (@ used) => {
+        fn used(&self) -> usize {
+            self.0.used()
+        }
+    };
+    (@ reserved) => {
+        fn reserved(&self) -> usize {
+            self.0.reserved()
+        }
+    };
+    (@ reset) => {
+        fn reset(&mut self) {
+            self.0.reset();
+        }
+    };
+}
+
 /// A small repeatable generator (splitmix64).
 pub struct Rng(u64);
 
