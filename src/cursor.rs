@@ -7,23 +7,32 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 use crate::entry::Entry;
-use crate::list::{Key, List, Position, Scout, View};
+use crate::list::{Key, List, Position, Scout, Stop, View};
 
 /// Where a cursor stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<P = Position> {
     /// Before whatever comes first, and before no entry in particular.
     Start,
-    /// Before this one.
-    Before(Position),
+    /// Before this one, which may be invisible.
+    Before(P),
     /// Behind the last one.
     End,
 }
 
-impl Place {
+impl<P> Place<P> {
     /// Before this position, or behind everything if there is none.
-    fn before(position: Option<Position>) -> Self {
+    fn before(position: Option<P>) -> Self {
         position.map_or(Self::End, Self::Before)
+    }
+
+    #[cfg(feature = "alloc")]
+    fn map<Q>(self, to: impl FnOnce(P) -> Q) -> Place<Q> {
+        match self {
+            Self::Start => Place::Start,
+            Self::Before(at) => Place::Before(to(at)),
+            Self::End => Place::End,
+        }
     }
 }
 
@@ -49,7 +58,7 @@ impl Place {
 pub struct Cursor<'a, K: ?Sized, C, A, S, const H: usize> {
     list: &'a List<K, C, A, S, H>,
     view: View,
-    place: Place,
+    place: Place<Stop<'a>>,
     /// What it knows of what lies ahead, forward and back.
     scouts: [Scout; 2],
 }
@@ -75,59 +84,73 @@ where
     /// A cursor that stands where another one stood.
     #[cfg(feature = "alloc")]
     pub(crate) fn resume(list: &'a List<K, C, A, S, H>, view: View, place: Place, scouts: [Scout; 2]) -> Self {
-        Self { list, view, place, scouts }
+        Self { list, view, place: place.map(|at| list.stop(at)), scouts }
     }
 
     /// Where it stands, and what it knows.
     #[cfg(feature = "alloc")]
     pub(crate) fn place(&self) -> (Place, [Scout; 2]) {
-        (self.place, self.scouts)
+        (self.place.map(|at| at.position), self.scouts)
     }
 
     /// The entry the cursor stands before; none at the end, and before the beginning.
     pub fn entry(&self) -> Option<Entry<'a, K>> {
+        let mut scout = self.scouts[0];
         match self.place {
-            Place::Before(at) => self.entry_at(at),
+            Place::Before(at) => self.read(self.visible_from(Some(at), &mut scout)?),
             Place::Start | Place::End => None,
         }
     }
 
     /// Returns the entry the cursor stands before, and steps over it. A cursor that has come to the end stays there, whatever
     /// is inserted later.
+    #[inline]
     pub fn next_entry(&mut self) -> Option<Entry<'a, K>> {
+        self.step().or_else(|| self.next_slowly())
+    }
+
+    /// The usual step: over a key that was written once, along a link. None, and nothing is changed, if it is not that.
+    #[inline]
+    fn step(&mut self) -> Option<Entry<'a, K>> {
+        let Place::Before(at) = self.place else { return None };
+        let next = self.list.next_straight(at, &self.scouts[0])?;
+        let (key, visible) = self.list.read_plainly(at, self.view)?;
+        // Whether that one is visible is left to who looks at it: its line may still be on its way.
+        self.place = Place::Before(next);
+        Some(Entry::new(key, visible))
+    }
+
+    #[inline(never)]
+    fn next_slowly(&mut self) -> Option<Entry<'a, K>> {
         let at = match self.place {
-            Place::Start => self.list.first_position(),
+            Place::Start => self.list.first_position().map(|first| self.list.stop(first)),
             Place::Before(at) => Some(at),
             Place::End => None,
         };
-        let found = self.visible_from(at);
-        self.place = Place::before(found.and_then(|(at, _)| self.list.next_position(at, &mut self.scouts[0])));
-        // Stands before a visible one again, so that `entry` can tell.
-        if let Place::Before(at) = self.place {
-            self.place = Place::before(self.visible_from(Some(at)).map(|(at, _)| at));
-        }
-        found.map(|(_, entry)| entry)
+        let mut scout = self.scouts[0];
+        let found = self.visible_from(at, &mut scout);
+        self.place = Place::before(found.and_then(|at| self.list.next_stop(at, &mut scout)));
+        self.scouts[0] = scout;
+        self.read(found?)
     }
 
     /// Steps back over the entry before, and returns it. Without one the cursor stays where it is.
     pub fn prev_entry(&mut self) -> Option<Entry<'a, K>> {
         let at = match self.place {
             Place::Start => None,
-            Place::Before(at) => self.list.previous_position(at, &mut self.scouts[1]),
+            Place::Before(at) => self.list.previous_position(at.position, &mut self.scouts[1]),
             Place::End => self.list.last_position(),
         };
-        let (at, entry) = self.visible_back_from(at)?;
+        let at = self.visible_back_from(at)?;
         self.place = Place::Before(at);
-        Some(entry)
+        self.read(at)
     }
 
     /// Goes before the first entry whose key is not less; `false`, and to the end, if there is none.
     pub fn seek(&mut self, key: &K) -> bool {
         self.scouts = [Scout::new(); 2];
         let first = self.list.first_from(Bound::Included(key), &mut self.scouts[0]);
-        let found = self.visible_from(first);
-        self.place = Place::before(found.map(|(at, _)| at));
-        found.is_some()
+        self.stand_at_visible(first)
     }
 
     /// Goes before the last entry whose key is not greater; `false`, and before the beginning, if there is none.
@@ -135,50 +158,57 @@ where
         self.scouts = [Scout::new(); 2];
         let last = self.list.last_to(Bound::Included(key), &mut self.scouts[1]);
         let found = self.visible_back_from(last);
-        self.place = found.map_or(Place::Start, |(at, _)| Place::Before(at));
+        self.place = found.map_or(Place::Start, Place::Before);
         found.is_some()
     }
 
     /// Goes before the first entry; `false`, and to the end, if there is none.
     pub fn seek_to_first(&mut self) -> bool {
         self.scouts = [Scout::new(); 2];
-        let found = self.visible_from(self.list.first_position());
-        self.place = Place::before(found.map(|(at, _)| at));
-        found.is_some()
+        self.stand_at_visible(self.list.first_position())
     }
 
     /// Goes before the last entry; `false`, and to the end, if there is none.
     pub fn seek_to_last(&mut self) -> bool {
         self.scouts = [Scout::new(); 2];
         let found = self.visible_back_from(self.list.last_position());
-        self.place = Place::before(found.map(|(at, _)| at));
+        self.place = Place::before(found);
         found.is_some()
     }
 
-    fn entry_at(&self, at: Position) -> Option<Entry<'a, K>> {
-        let (key, visible) = self.list.entry_at(at, self.view)?;
+    /// Goes before the first visible entry from a position on; whether there is one.
+    fn stand_at_visible(&mut self, first: Option<Position>) -> bool {
+        let mut scout = self.scouts[0];
+        let found = self.visible_from(first.map(|first| self.list.stop(first)), &mut scout);
+        self.scouts[0] = scout;
+        self.place = Place::before(found);
+        found.is_some()
+    }
+
+    /// What is to be seen at a stop.
+    #[inline]
+    fn read(&self, at: Stop<'a>) -> Option<Entry<'a, K>> {
+        let (key, visible) = self.list.read(at, self.view)?;
         Some(Entry::new(key, visible))
     }
 
-    /// The first visible entry from a position on.
-    fn visible_from(&mut self, mut at: Option<Position>) -> Option<(Position, Entry<'a, K>)> {
-        loop {
-            let position = at?;
-            if let Some(entry) = self.entry_at(position) {
-                return Some((position, entry));
-            }
-            at = self.list.next_position(position, &mut self.scouts[0]);
+    /// The first visible entry from a stop on.
+    #[inline]
+    fn visible_from(&self, mut at: Option<Stop<'a>>, scout: &mut Scout) -> Option<Stop<'a>> {
+        while at.is_some_and(|at| self.read(at).is_none()) {
+            at = self.list.next_stop(at?, scout);
         }
+        at
     }
 
     /// The first visible entry from a position back.
-    fn visible_back_from(&mut self, mut at: Option<Position>) -> Option<(Position, Entry<'a, K>)> {
+    fn visible_back_from(&mut self, mut at: Option<Position>) -> Option<Stop<'a>> {
         loop {
-            let position = at?;
-            if let Some(entry) = self.entry_at(position) {
-                return Some((position, entry));
+            let stop = self.list.stop(at?);
+            if self.read(stop).is_some() {
+                return Some(stop);
             }
-            at = self.list.previous_position(position, &mut self.scouts[1]);
+            at = self.list.previous_position(stop.position, &mut self.scouts[1]);
         }
     }
 }

@@ -12,14 +12,15 @@ use crate::arena::Arena;
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::entry::Entry;
-use crate::list::{Key, List, Position, Scout, VersionMark, View};
+use crate::list::{Key, List, Position, Scout, Stop, VersionMark, View};
 
 /// The positions within bounds that are not given out yet.
 struct Walk<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
     list: &'a List<K, C, A, S, H>,
     bounds: (Bound<&'k K>, Bound<&'k K>),
-    front: Option<Position>,
-    back: Option<Position>,
+    /// None before the first step, and when the walk is over.
+    front: Option<Stop<'a>>,
+    back: Option<Stop<'a>>,
     /// What each end knows of what lies ahead of it.
     scouts: [Scout; 2],
     done: bool,
@@ -44,47 +45,63 @@ impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Walk<'a, 'k, K, C, A, S, H> {
     }
 }
 
-impl<K, C, A, S, const H: usize> Walk<'_, '_, K, C, A, S, H>
+impl<'a, K, C, A, S, const H: usize> Walk<'a, '_, K, C, A, S, H>
 where
     K: Key + ?Sized,
     C: Comparator<K>,
     A: Arena,
     S: SeqClock,
 {
-    #[inline]
-    fn next(&mut self) -> Option<Position> {
+    fn next(&mut self) -> Option<Stop<'a>> {
         if self.done {
             return None;
         }
         let next = match self.front {
             None => self.begin(),
-            Some(front) => self.list.next_position(front, &mut self.scouts[0]),
+            Some(front) => self.list.next_stop(front, &mut self.scouts[0]),
         };
-        let met = next == self.back;
-        let next = next.filter(|next| !met && self.list.is_within_end(*next, self.bounds.1));
-        self.done = next.is_none();
-        self.front = next.or(self.front);
-        next
+        self.front = next.filter(|next| self.is_ahead(*next));
+        self.end_unless(self.front)
     }
 
-    #[inline(never)]
-    fn begin(&mut self) -> Option<Position> {
-        self.list.first_from(self.bounds.0, &mut self.scouts[0])
+    /// Ends the walk for both ends, unless one has come to something.
+    fn end_unless(&mut self, found: Option<Stop<'a>>) -> Option<Stop<'a>> {
+        if found.is_none() {
+            (self.front, self.back, self.done) = (None, None, true);
+        }
+        found
     }
 
-    fn next_back(&mut self) -> Option<Position> {
+    /// Whether a stop that the front has come to lies within bounds, and the back has not been there.
+    #[inline]
+    fn is_ahead(&self, at: Stop<'_>) -> bool {
+        // Most walks have no end, and one test tells.
+        let has_end = !matches!(self.bounds.1, Bound::Unbounded);
+        !at.is(self.back) && (!has_end || self.list.is_within_end(at, self.bounds.1))
+    }
+
+    /// The same of a stop that the back has come to.
+    #[inline]
+    fn is_left(&self, at: Stop<'_>) -> bool {
+        let has_start = !matches!(self.bounds.0, Bound::Unbounded);
+        !at.is(self.front) && (!has_start || self.list.is_within_start(at, self.bounds.0))
+    }
+
+    fn begin(&mut self) -> Option<Stop<'a>> {
+        let first = self.list.first_from(self.bounds.0, &mut self.scouts[0])?;
+        Some(self.list.stop(first))
+    }
+
+    fn next_back(&mut self) -> Option<Stop<'a>> {
         if self.done {
             return None;
         }
         let next = match self.back {
             None => self.list.last_to(self.bounds.1, &mut self.scouts[1]),
-            Some(back) => self.list.previous_position(back, &mut self.scouts[1]),
+            Some(back) => self.list.previous_position(back.position, &mut self.scouts[1]),
         };
-        let met = next == self.front;
-        let next = next.filter(|next| !met && self.list.is_within_start(*next, self.bounds.0));
-        self.done = next.is_none();
-        self.back = next.or(self.back);
-        next
+        self.back = next.map(|next| self.list.stop(next)).filter(|next| self.is_left(*next));
+        self.end_unless(self.back)
     }
 }
 
@@ -124,10 +141,45 @@ where
     A: Arena,
     S: SeqClock,
 {
+    /// The usual step: along a link, to a key that was written once. None, and nothing is changed, if it is not that.
     #[inline]
-    fn entry(&self, at: Position) -> Option<Entry<'a, K>> {
-        let (key, visible) = self.walk.list.entry_at(at, self.view)?;
+    fn step(&mut self) -> Option<Entry<'a, K>> {
+        let Walk { list, front, scouts, .. } = &self.walk;
+        let next = list.next_straight((*front)?, &scouts[0]).filter(|next| self.walk.is_ahead(*next))?;
+        let (key, visible) = list.read_plainly(next, self.view)?;
+        self.walk.front = Some(next);
         Some(Entry::new(key, visible))
+    }
+
+    #[inline(never)]
+    fn next_slowly(&mut self) -> Option<Entry<'a, K>> {
+        loop {
+            let at = self.walk.next()?;
+            if let Some((key, visible)) = self.walk.list.read(at, self.view) {
+                return Some(Entry::new(key, visible));
+            }
+        }
+    }
+
+    /// The usual step back, to a key that was written once. None, and nothing is changed, if it is not that.
+    #[inline]
+    fn step_back(&mut self) -> Option<Entry<'a, K>> {
+        let Walk { list, back, scouts, .. } = &self.walk;
+        let next = list.previous_straight((*back)?, &scouts[1]).filter(|next| self.walk.is_left(*next))?;
+        let (key, visible) = list.read_plainly(next, self.view)?;
+        self.walk.back = Some(next);
+        self.walk.scouts[1].follow_back();
+        Some(Entry::new(key, visible))
+    }
+
+    #[inline(never)]
+    fn next_back_slowly(&mut self) -> Option<Entry<'a, K>> {
+        loop {
+            let at = self.walk.next_back()?;
+            if let Some((key, visible)) = self.walk.list.read(at, self.view) {
+                return Some(Entry::new(key, visible));
+            }
+        }
     }
 }
 
@@ -140,14 +192,10 @@ where
 {
     type Item = Entry<'a, K>;
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: half of a step")]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let at = self.walk.next()?;
-            if let Some(entry) = self.entry(at) {
-                return Some(entry);
-            }
-        }
+        self.step().or_else(|| self.next_slowly())
     }
 }
 
@@ -158,13 +206,9 @@ where
     A: Arena,
     S: SeqClock,
 {
+    #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        loop {
-            let at = self.walk.next_back()?;
-            if let Some(entry) = self.entry(at) {
-                return Some(entry);
-            }
-        }
+        self.step_back().or_else(|| self.next_back_slowly())
     }
 }
 
@@ -232,7 +276,7 @@ where
             let (at, given) = match self.front {
                 Some((at, given)) => (at, Some(given)),
                 // When the walk is over, what is left is the rest of the key that the back is at.
-                None => (self.walk.next().or(self.back.map(|(at, _)| at))?, None),
+                None => (self.walk.next().map(|stop| stop.position).or(self.back.map(|(at, _)| at))?, None),
             };
             let next = list.next_version(at, given);
             let next = next.filter(|(next, _)| self.back.is_none_or(|(back, given)| back != at || next.seq > given));
@@ -261,7 +305,7 @@ where
         loop {
             let (at, limit) = match self.back {
                 Some((at, given)) => (at, Some(given)),
-                None => (self.walk.next_back().or(self.front.map(|(at, _)| at))?, None),
+                None => (self.walk.next_back().map(|stop| stop.position).or(self.front.map(|(at, _)| at))?, None),
             };
             let next = list.version_above(at, limit);
             let next = next.filter(|next| self.front.is_none_or(|(front, last)| front != at || next.seq < last.seq));
@@ -291,7 +335,7 @@ impl<K: ?Sized, C, A, S, const H: usize> fmt::Debug for Versions<'_, '_, K, C, A
 }
 
 #[cfg(feature = "alloc")]
-impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Range<'a, 'k, K, C, A, S, H> {
+impl<'a, 'k, K: ?Sized, C, A: Arena, S, const H: usize> Range<'a, 'k, K, C, A, S, H> {
     /// A range that goes on where another one stood.
     pub(crate) fn resume(
         list: &'a List<K, C, A, S, H>,
@@ -300,11 +344,13 @@ impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Range<'a, 'k, K, C, A, S, H> {
         (front, back): (Option<Position>, Option<Position>),
         scouts: [Scout; 2],
     ) -> Self {
+        let [front, back] = [front, back].map(|end| end.map(|at| list.stop(at)));
         Self { walk: Walk { front, back, scouts, ..Walk::new(list, bounds) }, view }
     }
 
     /// Where it stands, and what its ends know.
     pub(crate) fn ends(&self) -> (Option<Position>, Option<Position>, [Scout; 2]) {
-        (self.walk.front, self.walk.back, self.walk.scouts)
+        let position = |end: Option<Stop<'_>>| Some(end?.position);
+        (position(self.walk.front), position(self.walk.back), self.walk.scouts)
     }
 }

@@ -9,7 +9,7 @@ use crate::comparator::Comparator;
 use crate::cursor::Cursor;
 use crate::entry::Entry;
 use crate::iter::{Iter, Range};
-use crate::list::{Key, List, Visible};
+use crate::list::{Key, List, View, Visible};
 
 /// The table as of a sequence number: every write that was complete when the snapshot was taken is in it, nothing later
 /// ever is, and what it shows once it always shows.
@@ -54,13 +54,13 @@ where
     /// The version of a key: its value, and whether it is a tombstone.
     #[inline]
     pub fn get(&self, key: &K) -> Option<(&'a [u8], bool)> {
-        self.list.get(key, self.seq).map(|visible| (visible.value, visible.kind.is_tombstone()))
+        self.list.get(key, View::at(self.seq)).map(|visible| (visible.value, visible.kind.is_tombstone()))
     }
 
     /// The value of a key; tombstones read as absent.
     #[inline]
     pub fn get_live(&self, key: &K) -> Option<&'a [u8]> {
-        live(self.list.get(key, self.seq))
+        live(self.list.get(key, View::at(self.seq)))
     }
 
     /// Whether a key is there and no tombstone.
@@ -70,7 +70,7 @@ where
 
     /// The version of a key, with its number and kind.
     pub fn entry(&self, key: &K) -> Option<Entry<'a, K>> {
-        let (key, visible) = self.list.get_with_key(key, self.seq)?;
+        let (key, visible) = self.list.get_with_key(key, View::at(self.seq))?;
         Some(Entry::new(key, visible))
     }
 
@@ -84,12 +84,12 @@ where
 
     /// The same into a slice; what is longer of the two is left alone.
     pub fn get_many_into<Q: AsRef<K>>(&self, keys: &[Q], values: &mut [Option<&'a [u8]>]) {
-        get_many_into(self.list, self.seq, keys, values);
+        get_many_into(self.list, View::at(self.seq), keys, values);
     }
 
     /// Every key, ascending.
     pub fn iter(&self) -> Iter<'a, K, C, A, S, H> {
-        Range::new(self.list, (Bound::Unbounded, Bound::Unbounded), self.seq)
+        Range::new(self.list, (Bound::Unbounded, Bound::Unbounded), View::at(self.seq))
     }
 
     /// The keys within bounds, ascending.
@@ -97,12 +97,12 @@ where
     where
         K: 'k,
     {
-        Range::new(self.list, copied(&bounds), self.seq)
+        Range::new(self.list, copied(&bounds), View::at(self.seq))
     }
 
     /// A cursor before the first entry.
     pub fn cursor(&self) -> Cursor<'a, K, C, A, S, H> {
-        Cursor::new(self.list, self.seq)
+        Cursor::new(self.list, View::at(self.seq))
     }
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn live(visible: Option<Visible<'_>>) -> Option<&[u8]> {
 /// Looks up many keys, as far as both slices reach.
 pub(crate) fn get_many_into<'a, K, C, A, S, const H: usize, Q: AsRef<K>>(
     list: &'a List<K, C, A, S, H>,
-    view: SeqNo,
+    view: View,
     keys: &[Q],
     values: &mut [Option<&'a [u8]>],
 ) where

@@ -249,6 +249,51 @@ fn cursors_wander() {
     }
 }
 
+/// Keys that a snapshot does not show are stepped over in both directions, at the ends and between; what is peeked at is what the
+/// next step gives; and an end that was reached stays one.
+#[test]
+fn cursors_and_ranges_step_over_what_is_invisible() {
+    let table = <Memtable>::new();
+    let mut rng = Rng::new(12);
+    let seqs: Vec<u64> = (0..300).map(|_| rng.below(100) as u64).collect();
+    for (i, seq) in seqs.iter().enumerate() {
+        table.put_at(&probe(i), b"first", SeqNo(*seq)).unwrap();
+        if i % 3 == 0 {
+            table.put_at(&probe(i), b"second", SeqNo(*seq + 1)).unwrap();
+        }
+    }
+    for at in [0, 1, 3, 10, 50, 99, 100] {
+        let expected: Vec<_> = (0..300).filter(|i| seqs[*i] <= at).map(probe).collect();
+        let value = |i: usize| if i % 3 == 0 && seqs[i] < at { &b"second"[..] } else { b"first" };
+        let values: Vec<_> = (0..300).filter(|i| seqs[*i] <= at).map(value).collect();
+        let snapshot = table.snapshot_at(SeqNo(at));
+
+        let mut cursor = snapshot.cursor();
+        for (key, value) in expected.iter().zip(&values) {
+            let peeked = cursor.entry();
+            assert_eq!(peeked.map(|entry| (entry.key, entry.value)), Some((&key[..], *value)), "at {at}");
+            assert_eq!(cursor.next_entry(), peeked);
+        }
+        assert_eq!((cursor.entry(), cursor.next_entry(), cursor.entry()), (None, None, None));
+        for key in expected.iter().rev() {
+            assert_eq!(cursor.prev_entry().map(|entry| entry.key), Some(&key[..]), "back, at {at}");
+        }
+        assert_eq!(cursor.prev_entry(), None);
+
+        let keys: Vec<_> = snapshot.iter().map(|entry| entry.key.to_vec()).collect();
+        assert_eq!(keys, expected);
+        assert!(snapshot.iter().rev().map(|entry| entry.value).eq(values.iter().rev().copied()));
+        let (from, to) = (probe(100), probe(200));
+        let within: Vec<_> = expected.iter().filter(|key| **key >= from && **key < to).map(|key| &key[..]).collect();
+        assert!(snapshot.range(&from[..]..&to[..]).map(|entry| entry.key).eq(within.iter().copied()));
+        assert!(snapshot.range(&from[..]..&to[..]).rev().map(|entry| entry.key).eq(within.iter().rev().copied()));
+    }
+    let mut cursor = table.snapshot_at(SeqNo(0)).cursor();
+    while cursor.next_entry().is_some() {}
+    table.put_at(&probe(301), b"", SeqNo(0)).unwrap();
+    assert_eq!(cursor.next_entry(), None, "it has come to the end");
+}
+
 /// `first_key` and `last_key` are the ends.
 #[test]
 fn first_and_last_key() {

@@ -16,6 +16,7 @@
 //! from it takes the whole list and puts the rest back, so that there is no ABA.
 
 use core::alloc::Layout;
+use core::mem::offset_of;
 use core::ptr::{NonNull, null_mut};
 
 use allocator_api2::alloc::Allocator;
@@ -69,13 +70,10 @@ impl Default for ChunkSizes {
 /// Where blocks begin in a chunk, in units.
 pub(super) const START: u32 = 1;
 
-/// A place for a chunk. What is said of the chunk is valid once the place is known to be taken.
-struct Slot {
-    chunk: AtomicPtr<u8>,
-    info: Info,
-}
+/// A place for a chunk: null, or where the chunk begins, for good.
+type Slot = AtomicPtr<u8>;
 
-/// What is kept of a chunk outside it: bytes of entries never decide about memory.
+/// What is kept of a chunk outside it: bytes of entries never decide about memory. Valid once its place is known to be taken.
 struct Info {
     /// Its size in units.
     units: AtomicU32,
@@ -83,12 +81,21 @@ struct Info {
     next_spare: AtomicU32,
 }
 
-impl Slot {
-    fn new(chunk: *mut u8) -> Self {
-        let info = Info { units: AtomicU32::new(0), next_spare: AtomicU32::new(0) };
-        Self { chunk: AtomicPtr::new(chunk), info }
+impl Info {
+    fn new() -> Self {
+        Self { units: AtomicU32::new(0), next_spare: AtomicU32::new(0) }
     }
 }
+
+/// `N` places. Where chunks begin stands by itself, since that is all that resolving a handle needs.
+#[repr(C)]
+struct Places<const N: usize> {
+    slots: [Slot; N],
+    infos: [Info; N],
+}
+
+/// The large table.
+type Far = Places<PLACES>;
 
 /// A chunk that has its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +115,8 @@ impl ChunkNumber {
 }
 
 pub(super) struct Directory<Al: Allocator> {
-    root: AtomicPtr<Slot>,
-    near: [Slot; NEAR],
+    root: AtomicPtr<Far>,
+    near: Places<NEAR>,
     /// A lower bound of the places taken.
     taken: AtomicUsize,
     /// Number of the first spare chunk plus one.
@@ -124,7 +131,10 @@ impl<Al: Allocator> Directory<Al> {
     pub(super) fn new(allocator: Al) -> Self {
         Self {
             root: AtomicPtr::new(null_mut()),
-            near: core::array::from_fn(|_| Slot::new(null_mut())),
+            near: Places {
+                slots: core::array::from_fn(|_| Slot::new(null_mut())),
+                infos: core::array::from_fn(|_| Info::new()),
+            },
             taken: AtomicUsize::new(0),
             spares: AtomicU32::new(0),
             spare_count: AtomicUsize::new(0),
@@ -163,31 +173,29 @@ impl<Al: Allocator> Directory<Al> {
     /// `place` is taken, and the caller has learned of it by a chain of acquiring loads.
     #[inline]
     unsafe fn chunk(&self, place: ChunkNumber) -> NonNull<u8> {
-        let index = place.0 as usize;
         let root = self.root.load(order::CHUNK_READ);
-        let slot = if root.is_null() {
-            &self.near[index % NEAR]
-        } else {
-            // SAFETY: `root` is a table of `PLACES` slots, published after it was filled, and a place is less.
-            unsafe { Self::slot_of(root, index) }
-        };
+        // Both tables begin with their slots.
+        let slots = if root.is_null() { (&raw const self.near).cast::<Slot>() } else { root.cast_const().cast() };
+        // SAFETY: a far place is taken after the large table was published, so whoever knows of one finds that; without it the
+        // place is near.
+        let slot = unsafe { slots.add(place.0 as usize) };
+        // SAFETY: a slot of the arena's own, or of the table, which was filled before it was published and lives as long.
+        let slot = unsafe { &*slot };
         // The chain of the contract orders this load behind the store that filled the slot.
-        let chunk = slot.chunk.load(order::PLAIN);
+        let chunk = slot.load(order::PLAIN);
         // SAFETY: a slot that is taken is not null.
         unsafe { NonNull::new_unchecked(chunk) }
     }
 
-    /// A slot of the large table.
+    /// The large table.
     ///
     /// # Safety
     ///
-    /// `table` is the root that was published, and `index` less than [`PLACES`].
+    /// `root` was loaded from the directory's, and is not null.
     #[inline]
-    unsafe fn slot_of<'a>(table: *mut Slot, index: usize) -> &'a Slot {
-        // SAFETY: by the contract the table has this slot.
-        let slot = unsafe { table.add(index) };
+    unsafe fn table<'a>(root: *mut Far) -> &'a Far {
         // SAFETY: the table was filled before it was published, and lives as long as the directory.
-        unsafe { &*slot }
+        unsafe { &*root }
     }
 
     /// What is kept of a chunk; of the near ones always in the arena itself.
@@ -198,13 +206,13 @@ impl<Al: Allocator> Directory<Al> {
     #[inline]
     unsafe fn info(&self, place: ChunkNumber) -> &Info {
         let index = place.0 as usize;
-        if let Some(slot) = self.near.get(index) {
-            return &slot.info;
+        if let Some(info) = self.near.infos.get(index) {
+            return info;
         }
         let root = self.root.load(order::CHUNK_READ);
-        // SAFETY: a taken place that is not near is in the table, which has `PLACES` slots.
-        let slot = unsafe { Self::slot_of(root, index) };
-        &slot.info
+        // SAFETY: a place that is taken and not near is in the table, which is there.
+        let table = unsafe { Self::table(root) };
+        &table.infos[index % PLACES]
     }
 
     /// The first unit behind what can be handed out of a chunk.
@@ -264,17 +272,18 @@ impl<Al: Allocator> Directory<Al> {
     /// Finds a place for a chunk; `None` if all are taken, or there is no memory for the large table.
     fn settle(&self, fresh: Fresh<'_, Al>) -> Option<ChunkNumber> {
         for index in self.taken.load(order::CHUNK_READ)..PLACES {
-            let slot = match self.near.get(index) {
-                Some(slot) => slot,
-                None => {
-                    let table = self.far()?.as_ptr();
-                    // SAFETY: the table has `PLACES` slots, published after it was filled.
-                    unsafe { Self::slot_of(table, index) }
+            let (slot, info) = match (self.near.slots.get(index), self.near.infos.get(index)) {
+                (Some(slot), Some(info)) => (slot, info),
+                _ => {
+                    let root = self.far()?.as_ptr();
+                    // SAFETY: the root that is or was published here.
+                    let table = unsafe { Self::table(root) };
+                    (table.slots.get(index)?, table.infos.get(index)?)
                 }
             };
-            let claim = slot.chunk.compare_exchange(null_mut(), fresh.chunk.as_ptr(), order::CHUNK, order::CHUNK_READ);
+            let claim = slot.compare_exchange(null_mut(), fresh.chunk.as_ptr(), order::CHUNK, order::CHUNK_READ);
             if claim.is_ok() {
-                slot.info.units.store(fresh.units, order::PLAIN);
+                info.units.store(fresh.units, order::PLAIN);
                 self.reserved.fetch_add(fresh.units as usize * UNIT, order::PLAIN);
                 core::mem::forget(fresh);
                 self.taken.fetch_max(index + 1, order::CHUNK);
@@ -286,17 +295,23 @@ impl<Al: Allocator> Directory<Al> {
 
     /// The large table, made if need be. Called only when every near slot is taken.
     #[cold]
-    fn far(&self) -> Option<NonNull<Slot>> {
+    fn far(&self) -> Option<NonNull<Far>> {
         if let Some(table) = NonNull::new(self.root.load(order::CHUNK_READ)) {
             return Some(table);
         }
-        let table = self.allocator.allocate(far_layout()).ok()?.cast::<Slot>();
+        let table = self.allocator.allocate(far_layout()).ok()?.cast::<Far>();
+        // SAFETY: allocated for this type.
+        let infos = unsafe { table.byte_add(offset_of!(Far, infos)) }.cast::<Info>();
         for index in 0..PLACES {
-            let chunk = self.near.get(index).map_or(null_mut(), |slot| slot.chunk.load(order::CHUNK_READ));
-            // SAFETY: the table has `PLACES` slots.
-            let slot = unsafe { table.add(index) };
+            let chunk = self.near.slots.get(index).map_or(null_mut(), |slot| slot.load(order::CHUNK_READ));
+            // SAFETY: the table begins with `PLACES` slots.
+            let slot = unsafe { table.cast::<Slot>().add(index) };
             // SAFETY: allocated for this type, and ours.
             unsafe { slot.write(Slot::new(chunk)) };
+            // SAFETY: as many infos follow.
+            let info = unsafe { infos.add(index) };
+            // SAFETY: as for the slot.
+            unsafe { info.write(Info::new()) };
         }
         match self.root.compare_exchange(null_mut(), table.as_ptr(), order::CHUNK, order::CHUNK_READ) {
             Ok(_) => {
@@ -431,5 +446,5 @@ fn chunk_layout(units: u32) -> Option<Layout> {
 }
 
 fn far_layout() -> Layout {
-    Layout::new::<[Slot; PLACES]>()
+    Layout::new::<Far>()
 }

@@ -292,11 +292,11 @@ where
     /// How many positions lie within bounds, counted; gives up at `limit`.
     pub(crate) fn count_up_to(&self, start: Bound<&K>, end: Bound<&K>, limit: usize) -> usize {
         let mut scout = Scout::new();
-        let mut at = self.first_from(start, &mut scout);
+        let mut next = self.first_from(start, &mut scout).map(|first| self.stop(first));
         let mut count = 0;
-        while let Some(position) = at.filter(|at| count < limit && self.is_within_end(*at, end)) {
+        while let Some(at) = next.filter(|at| count < limit && self.is_within_end(*at, end)) {
             count += 1;
-            at = self.next_position(position, &mut scout);
+            next = self.next_stop(at, &mut scout);
         }
         count
     }

@@ -54,7 +54,7 @@ pub use node::Kind;
 pub(crate) use node::{MAX_KEY_LEN, MAX_VALUE_LEN};
 #[cfg(feature = "alloc")]
 pub(crate) use position::Kept;
-pub(crate) use position::{Position, VersionMark, View, Visible};
+pub(crate) use position::{Position, Stop, VersionMark, View, Visible};
 pub(crate) use scout::Scout;
 pub use transparent::Frozen;
 pub(crate) use write::{Refusal, Rule, Write, Written};
@@ -263,6 +263,15 @@ impl<K: Key + ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     fn key_of<'a>(&'a self, node: NodeRef<'a>) -> &'a K {
         // SAFETY: these bytes were written from a key of this type.
         unsafe { K::from_bytes(node.key()) }
+    }
+
+    /// The key of a node and its first version.
+    #[inline]
+    #[expect(clippy::unused_self, reason = "the node is this list's")]
+    fn key_and_first_version<'a>(&'a self, node: NodeRef<'a>) -> (&'a K, VersionRef<'a>) {
+        let (key, version) = node.key_and_first_version();
+        // SAFETY: these bytes were written from a key of this type.
+        (unsafe { K::from_bytes(key) }, version)
     }
 }
 

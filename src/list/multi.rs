@@ -119,7 +119,7 @@ where
         K: 'k,
     {
         if prefetch::EXISTS && self.lanes.height() > prefetch::LARGE {
-            self.get_many(count, key, View::MAX, |_, _| {});
+            self.get_many(count, key, View::NEWEST, |_, _| {});
         }
     }
 

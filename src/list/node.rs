@@ -379,6 +379,11 @@ pub(super) struct NodeRef<'a> {
     life: PhantomData<&'a Node>,
 }
 
+// SAFETY: what `&Node` and two `&[u8]` allow is all that it gives.
+unsafe impl Send for NodeRef<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for NodeRef<'_> {}
+
 impl<'a> NodeRef<'a> {
     /// # Safety
     ///
@@ -424,11 +429,20 @@ impl<'a> NodeRef<'a> {
     /// The first version.
     #[inline]
     pub(super) fn first_version(self) -> VersionRef<'a> {
+        self.key_and_first_version().1
+    }
+
+    /// Both at once, for what both begin with.
+    #[inline]
+    pub(super) fn key_and_first_version(self) -> (&'a [u8], VersionRef<'a>) {
         let (key, key_len, value_len) = self.parts();
         // SAFETY: the value begins where the key ends.
         let value = unsafe { key.add(key_len) };
         let header = self.header();
-        VersionRef { seq: &header.seq, meta: header.meta, value: NonNull::slice_from_raw_parts(value, value_len) }
+        let value = NonNull::slice_from_raw_parts(value, value_len);
+        // SAFETY: the key was written before publication and never changes.
+        let key = unsafe { NonNull::slice_from_raw_parts(key, key_len).as_ref() };
+        (key, VersionRef { seq: &header.seq, meta: header.meta, value })
     }
 
     /// Bytes of the whole node, as its lengths say.

@@ -11,7 +11,7 @@ use crate::sync;
 use super::lane::Goal;
 #[cfg(feature = "alloc")]
 use super::node::{ChainWord, Version};
-use super::node::{Kind, Node, Ref, VersionRef};
+use super::node::{Kind, Node, NodeRef, Ref, VersionRef};
 use super::scout::Scout;
 use super::search::Found;
 use super::version::{Above, Chain, GREATEST, Mark};
@@ -27,8 +27,53 @@ impl Position {
     }
 }
 
+/// A position and its address: looked up once, however often it is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Stop<'a> {
+    pub(crate) position: Position,
+    node: NodeRef<'a>,
+}
+
+impl Stop<'_> {
+    /// Whether this is that: of two words one comparison, where `Option` would make it two.
+    #[inline]
+    pub(crate) fn is(self, that: Option<Self>) -> bool {
+        that.map(|that| that.node.address()) == Some(self.node.address())
+    }
+}
+
+impl core::fmt::Debug for Stop<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.position.fmt(f)
+    }
+}
+
 /// What a reader is to see: the newest versions, or those of a point in time.
-pub(crate) type View = SeqNo;
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View(SeqNo);
+
+impl View {
+    /// All that is there.
+    pub(crate) const NEWEST: Self = Self(GREATEST);
+
+    /// Versions with at most this number.
+    #[inline]
+    pub(crate) fn at(seq: SeqNo) -> Self {
+        Self(seq.min(GREATEST))
+    }
+
+    /// Whether a version's word is a number within the view. Words that are no numbers are greater than any.
+    #[inline]
+    pub(super) fn shows(self, word: u64) -> bool {
+        word <= self.0.0
+    }
+
+    /// Whether a number is within the view.
+    #[inline]
+    pub(super) fn includes(self, seq: SeqNo) -> bool {
+        seq <= self.0
+    }
+}
 
 /// The version that was given last in a walk over those of one key.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +106,14 @@ impl<'a> Visible<'a> {
     }
 }
 
+impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
+    /// A position with its address.
+    #[inline]
+    pub(crate) fn stop(&self, position: Position) -> Stop<'_> {
+        Stop { position, node: self.node(position.0) }
+    }
+}
+
 impl<K, C, A, S, const H: usize> List<K, C, A, S, H>
 where
     K: Key + ?Sized,
@@ -89,15 +142,30 @@ where
     /// The key at a position, and what `view` shows of it.
     #[inline]
     pub(crate) fn entry_at(&self, at: Position, view: View) -> Option<(&K, Visible<'_>)> {
-        let node = self.node(at.0);
-        let visible = self.visible_at(node, view)?;
-        Some((self.key_of(node), Visible::of(visible)))
+        self.read(self.stop(at), view)
+    }
+
+    /// The key at a stop, and what `view` shows of it.
+    #[inline]
+    pub(crate) fn read<'a>(&'a self, at: Stop<'a>, view: View) -> Option<(&'a K, Visible<'a>)> {
+        self.read_plainly(at, view).or_else(|| {
+            let visible = self.visible_of_many(at.node, view)?;
+            Some((self.key_of(at.node), Visible::of(visible)))
+        })
+    }
+
+    /// The same of a key that was written once; none may also mean that [`read`](Self::read) has to look.
+    #[inline]
+    pub(crate) fn read_plainly<'a>(&'a self, at: Stop<'a>, view: View) -> Option<(&'a K, Visible<'a>)> {
+        let seq = Self::plainly_visible(at.node, view)?;
+        let (key, version) = self.key_and_first_version(at.node);
+        Some((key, Visible::of((version, seq))))
     }
 
     /// What `view` shows at a position.
     #[inline]
     pub(crate) fn visible(&self, at: Position, view: View) -> Option<Visible<'_>> {
-        self.visible_at(self.node(at.0), view).map(Visible::of)
+        self.visible_in(self.node(at.0), view).map(Visible::of)
     }
 
     /// The key at a position.
@@ -116,16 +184,31 @@ where
         self.last().map(Position)
     }
 
-    /// The position behind another; `scout` remembers what it has seen from there.
+    /// The stop behind another, if it takes but a link to get there; none may also mean that [`next_stop`](Self::next_stop) has
+    /// to look.
     #[inline]
-    pub(crate) fn next_position(&self, at: Position, scout: &mut Scout) -> Option<Position> {
-        self.step_forward(scout, at.0).map(Position)
+    pub(crate) fn next_straight<'a>(&'a self, at: Stop<'a>, scout: &Scout) -> Option<Stop<'a>> {
+        Some(self.stop(Position(Self::step_straight(scout, at.node)?)))
+    }
+
+    /// The stop behind another; `scout` remembers what it has seen from there.
+    pub(crate) fn next_stop<'a>(&'a self, at: Stop<'a>, scout: &mut Scout) -> Option<Stop<'a>> {
+        let next = self.step_forward(scout, at.position.0, at.node)?;
+        Some(self.stop(Position(next)))
     }
 
     /// The position before another: by the lane, or one search. With an order that is none there may be no way back; then
     /// there is no answer, rather than one that leads in circles.
     pub(crate) fn previous_position(&self, at: Position, scout: &mut Scout) -> Option<Position> {
         self.step_back(scout, at.0).map(Position)
+    }
+
+    /// The stop before another, if the lane tells it at once; none may also mean that
+    /// [`previous_position`](Self::previous_position) has to look.
+    #[inline]
+    pub(crate) fn previous_straight<'a>(&'a self, at: Stop<'a>, scout: &Scout) -> Option<Stop<'a>> {
+        let (at, node) = self.step_straight_back(scout, at.position.0)?;
+        Some(Stop { position: Position(at), node })
     }
 
     /// The first position that is not before a bound.
@@ -135,7 +218,7 @@ where
             Bound::Included(key) | Bound::Excluded(key) => key,
         };
         match (self.seek(key, scout), bound) {
-            (Found::Node(node), Bound::Excluded(_)) => self.next_position(Position(node), scout),
+            (Found::Node(node), Bound::Excluded(_)) => Some(self.next_stop(self.stop(Position(node)), scout)?.position),
             (Found::Node(node), _) => Some(Position(node)),
             (Found::Gap(gap), _) => gap.succ.map(Position),
         }
@@ -154,23 +237,23 @@ where
         }
     }
 
-    /// Whether a position is within an upper bound.
-    #[inline]
-    pub(crate) fn is_within_end(&self, at: Position, end: Bound<&K>) -> bool {
+    /// Whether a stop is within an upper bound.
+    #[inline(never)]
+    pub(crate) fn is_within_end(&self, at: Stop<'_>, end: Bound<&K>) -> bool {
         match end {
             Bound::Unbounded => true,
-            Bound::Included(key) => self.compare(at.0, key) != Ordering::Greater,
-            Bound::Excluded(key) => self.compare(at.0, key) == Ordering::Less,
+            Bound::Included(key) => self.comparator.compare(self.key_of(at.node), key) != Ordering::Greater,
+            Bound::Excluded(key) => self.comparator.compare(self.key_of(at.node), key) == Ordering::Less,
         }
     }
 
-    /// Whether a position is within a lower bound.
-    #[inline]
-    pub(crate) fn is_within_start(&self, at: Position, start: Bound<&K>) -> bool {
+    /// Whether a stop is within a lower bound.
+    #[inline(never)]
+    pub(crate) fn is_within_start(&self, at: Stop<'_>, start: Bound<&K>) -> bool {
         match start {
             Bound::Unbounded => true,
-            Bound::Included(key) => self.compare(at.0, key) != Ordering::Less,
-            Bound::Excluded(key) => self.compare(at.0, key) == Ordering::Greater,
+            Bound::Included(key) => self.comparator.compare(self.key_of(at.node), key) != Ordering::Less,
+            Bound::Excluded(key) => self.comparator.compare(self.key_of(at.node), key) == Ordering::Greater,
         }
     }
 

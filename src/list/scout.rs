@@ -18,7 +18,7 @@ use crate::comparator::Comparator;
 
 use super::block::{Arrival, Digest, Look, Narrow};
 use super::lane::{Goal, Landing, Recorder, Target};
-use super::node::{Node, Ref};
+use super::node::{Node, NodeRef, Ref};
 use super::search::{Found, Gap};
 use super::{Key, List};
 
@@ -27,6 +27,9 @@ const REACH: usize = 8;
 
 /// Whether walks back go by the block above. It is a kilobyte of code, and where addresses have 32 bits a search is cheap.
 const PARENTS: bool = cfg!(target_pointer_width = "64");
+
+/// Whether usual steps have code of their own, which is for speed alone.
+const STRAIGHT: bool = cfg!(target_pointer_width = "64");
 
 /// Where in the lowest lane a walk is, as far as it knows. Blocks are raw handles, 0 if not known.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +60,12 @@ enum Heading {
 }
 
 impl Scout {
+    /// Goes along with a [straight step back](List::step_straight_back).
+    #[inline]
+    pub(crate) fn follow_back(&mut self) {
+        self.before -= 1;
+    }
+
     /// Knows nothing.
     pub(crate) const fn new() -> Self {
         let (heading, turn) = (Heading::Unknown, None);
@@ -109,7 +118,9 @@ where
     pub(super) fn seek(&self, key: &K, scout: &mut Scout) -> Found {
         let mut seeker = Seeker { list: self, key, goal: Goal::At, parent: 0, block: 0 };
         let found = self.find(key, &mut seeker);
-        *scout = Scout { block: seeker.block, ..Scout::new() };
+        // In a small table there is nothing to set out for.
+        let heading = if self.is_large() { Heading::Unknown } else { Heading::Forward };
+        *scout = Scout { heading, block: seeker.block, ..Scout::new() };
         found
     }
 
@@ -151,10 +162,17 @@ where
         self.prefetch_nodes(block, entry, shape.count);
     }
 
-    /// The node behind `at`, with the ones that follow on their way.
+    /// The node behind another, if a scout has nothing to do on the way: the usual step.
     #[inline]
-    pub(super) fn step_forward(&self, scout: &mut Scout, at: Ref<Node>) -> Option<Ref<Node>> {
-        let next = self.next_link(Some(at)).follow();
+    pub(super) fn step_straight(scout: &Scout, node: NodeRef<'_>) -> Option<Ref<Node>> {
+        let next = node.header().next.follow()?;
+        (STRAIGHT && scout.heading == Heading::Forward && scout.turn != Some(next)).then_some(next)
+    }
+
+    /// The node behind `at`, which is `node`, with the ones that follow on their way.
+    #[inline]
+    pub(super) fn step_forward(&self, scout: &mut Scout, at: Ref<Node>, node: NodeRef<'_>) -> Option<Ref<Node>> {
+        let next = node.header().next.follow();
         let goes_straight = scout.heading == Heading::Forward && (scout.turn != next || next.is_none());
         if !goes_straight {
             self.turn_forward(scout, at);
@@ -221,8 +239,16 @@ where
         }
     }
 
-    /// The node before `at`, by the lanes if they know, else by a search.
+    /// The node before another, if the block that the walk is in knows it: the usual step.
     #[inline]
+    pub(super) fn step_straight_back(&self, scout: &Scout, at: Ref<Node>) -> Option<(Ref<Node>, NodeRef<'_>)> {
+        let before = scout.before.checked_sub(1).filter(|_| STRAIGHT && scout.heading == Heading::Backward)?;
+        let entry = self.first_under(0, self.low_block(scout.block).handle(usize::from(before)))?;
+        let node = self.node(entry);
+        (node.header().next.follow() == Some(at)).then_some((entry, node))
+    }
+
+    /// The node before `at`, by the lanes if they know, else by a search.
     pub(super) fn step_back(&self, scout: &mut Scout, at: Ref<Node>) -> Option<Ref<Node>> {
         if scout.heading == Heading::Backward {
             if scout.before == 0 && scout.left != 0 {
@@ -285,7 +311,9 @@ where
 
     /// Asks for the nodes of the block to the left, and for the block to the left of that.
     fn ask_left(&self, scout: &mut Scout) {
-        self.prefetch_nodes(scout.left, 0, self.low_block(scout.left).header().shape().count);
+        if self.is_large() {
+            self.prefetch_nodes(scout.left, 0, self.low_block(scout.left).header().shape().count);
+        }
         scout.far = self.take_left(scout);
     }
 

@@ -35,6 +35,7 @@ use crate::sync::{self, AtomicU32, AtomicU64, order};
 
 use super::batch::{Commit, State};
 use super::node::{ChainWord, NodeRef, Origin, Ref, Version, VersionRef};
+use super::position::View;
 use super::{Key, List};
 use crate::comparator::Comparator;
 
@@ -353,34 +354,37 @@ where
         Chain::new(self, node).next_visible(&mut Above::Nothing)
     }
 
-    /// The newest version of a node with a number of at most `bound`.
+    /// The number of a node's first version, if that is its only one, stamped, and within the view: most keys are written once.
     #[inline]
-    pub(super) fn visible_at<'a>(&'a self, node: NodeRef<'a>, bound: SeqNo) -> Option<(VersionRef<'a>, SeqNo)> {
-        // Most keys are written once.
-        if ChainWord::newest_of(node).version().is_none() {
-            let version = node.first_version();
-            match SeqWord::load(version.seq) {
-                SeqWord::Stamped(seq) if seq <= bound => return Some((version, seq)),
-                _ => {}
-            }
+    pub(super) fn plainly_visible(node: NodeRef<'_>, view: View) -> Option<SeqNo> {
+        let is_alone = ChainWord::newest_of(node).version().is_none();
+        let word = node.header().seq.load(order::STAMP_READ);
+        (is_alone && view.shows(word)).then_some(SeqNo(word))
+    }
+
+    /// The newest version of a node within a view.
+    #[inline]
+    pub(super) fn visible_in<'a>(&'a self, node: NodeRef<'a>, view: View) -> Option<(VersionRef<'a>, SeqNo)> {
+        match Self::plainly_visible(node, view) {
+            Some(seq) => Some((node.first_version(), seq)),
+            None => self.visible_of_many(node, view),
         }
-        self.visible_of_many(node, bound)
     }
 
     /// The same of a node with several versions.
     #[inline(never)]
-    fn visible_of_many<'a>(&'a self, node: NodeRef<'a>, bound: SeqNo) -> Option<(VersionRef<'a>, SeqNo)> {
+    pub(super) fn visible_of_many<'a>(&'a self, node: NodeRef<'a>, view: View) -> Option<(VersionRef<'a>, SeqNo)> {
         let newest = self.newest(node)?;
-        if newest.1 <= bound { Some(newest) } else { self.older_at(node, bound) }
+        if view.includes(newest.1) { Some(newest) } else { self.older_in(node, view) }
     }
 
     #[cold]
-    fn older_at<'a>(&'a self, node: NodeRef<'a>, bound: SeqNo) -> Option<(VersionRef<'a>, SeqNo)> {
+    fn older_in<'a>(&'a self, node: NodeRef<'a>, view: View) -> Option<(VersionRef<'a>, SeqNo)> {
         let mut chain = Chain::new(self, node);
         let mut above = Above::Nothing;
         loop {
             let visible = chain.next_visible(&mut above)?;
-            if visible.1 <= bound {
+            if view.includes(visible.1) {
                 return Some(visible);
             }
         }

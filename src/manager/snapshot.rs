@@ -12,7 +12,7 @@ use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
 use crate::entry::Entry;
 use crate::iter::Range;
-use crate::list::Key;
+use crate::list::{Key, View};
 use crate::memtable::{DEFAULT_HEIGHT, DefaultArena, OwnedEntry, OwnedRange};
 
 /// An entry that owns a share of the table it lies in.
@@ -181,7 +181,7 @@ where
     where
         K: 'k,
     {
-        let ranges = self.tables.tables().map(|table| OwnedRange::new(table, bounds, self.seq));
+        let ranges = self.tables.tables().map(|table| OwnedRange::new(table, bounds, View::at(self.seq)));
         OwnedManagerRange { merge: Merge::new(ranges, tombstones), tables: self.tables }
     }
 }

@@ -13,7 +13,7 @@ use crate::arena::Arena;
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::{BigEndian, Bytewise, CommonPrefix, Comparator, Reverse};
 use crate::entry::Entry;
-use crate::list::{Frozen, Key, Position, Scout, Visible};
+use crate::list::{Frozen, Key, Position, Scout, View, Visible};
 use crate::snapshot::live;
 
 /// A comparator for which keys are equal exactly if their bytes are.
@@ -126,10 +126,10 @@ macro_rules! reads {
                 let is_complete = positions.try_reserve(table.len() + table.tombstones(), hash_at).is_ok();
                 if is_complete {
                     let mut scout = Scout::new();
-                    let mut next = list.first_position();
+                    let mut next = list.first_position().map(|first| list.stop(first));
                     while let Some(at) = next {
-                        positions.insert_unique(hash_at(&at), at, hash_at);
-                        next = list.next_position(at, &mut scout);
+                        positions.insert_unique(hash_at(&at.position), at.position, hash_at);
+                        next = list.next_stop(at, &mut scout);
                     }
                 }
                 Self { table, positions, is_complete, seed }
@@ -144,12 +144,12 @@ macro_rules! reads {
             fn find(&self, key: &K) -> Option<(&K, Visible<'_>)> {
                 let list = &self.table.list;
                 if !self.is_complete {
-                    return list.get_with_key(key, SeqNo::MAX);
+                    return list.get_with_key(key, View::NEWEST);
                 }
                 let bytes = key.as_bytes();
                 let is_it = |at: &Position| list.key_at(*at).as_bytes() == bytes;
                 let at = *self.positions.find(hash(bytes, self.seed), is_it)?;
-                list.entry_at(at, SeqNo::MAX)
+                list.entry_at(at, View::NEWEST)
             }
 
             /// The newest version of a key: its value, and whether it is a tombstone.

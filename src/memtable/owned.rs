@@ -10,7 +10,7 @@ use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::cursor::{Cursor, Place};
 use crate::entry::Entry;
-use crate::list::{Frozen, Kept, Key, Kind, Position, Scout, Visible};
+use crate::list::{Frozen, Kept, Key, Kind, Position, Scout, View, Visible};
 use crate::snapshot::Snapshot;
 
 /// A snapshot that owns a share of its table: `Send + 'static` if the table is. `T` is [`Memtable`] or
@@ -74,7 +74,7 @@ where
     where
         K: 'k,
     {
-        OwnedRange::new(&self.table, &bounds, self.seq)
+        OwnedRange::new(&self.table, &bounds, View::at(self.seq))
     }
 
     /// Everything, as an iterator that owns its table.
@@ -84,7 +84,7 @@ where
 
     /// A cursor before the first entry that owns its table.
     pub fn cursor(&self) -> OwnedCursor<T> {
-        OwnedCursor::new(&self.table, self.seq)
+        OwnedCursor::new(&self.table, View::at(self.seq))
     }
 }
 
@@ -186,7 +186,7 @@ impl<T> fmt::Debug for OwnedEntry<T> {
 /// ```
 pub struct OwnedRange<T> {
     table: Arc<T>,
-    view: SeqNo,
+    view: View,
     start: Bound<alloc::boxed::Box<[u8]>>,
     end: Bound<alloc::boxed::Box<[u8]>>,
     front: Option<Position>,
@@ -209,7 +209,7 @@ where
     A: Arena + 'static,
     S: SeqClock + 'static,
 {
-    pub(crate) fn new<'k>(table: &Arc<T>, bounds: &impl RangeBounds<&'k K>, view: SeqNo) -> Self
+    pub(crate) fn new<'k>(table: &Arc<T>, bounds: &impl RangeBounds<&'k K>, view: View) -> Self
     where
         K: 'k,
     {
@@ -303,7 +303,7 @@ where
 /// ```
 pub struct OwnedCursor<T> {
     table: Arc<T>,
-    view: SeqNo,
+    view: View,
     place: Place,
     scouts: [Scout; 2],
 }
@@ -322,7 +322,7 @@ where
     A: Arena + 'static,
     S: SeqClock + 'static,
 {
-    fn new(table: &Arc<T>, view: SeqNo) -> Self {
+    fn new(table: &Arc<T>, view: View) -> Self {
         let (place, scouts) = Cursor::new(&table.list, view).place();
         Self { table: Arc::clone(table), view, place, scouts }
     }
@@ -392,12 +392,12 @@ macro_rules! owning_forms {
             where
                 K: 'k,
             {
-                OwnedRange::new(self, &bounds, SeqNo::MAX)
+                OwnedRange::new(self, &bounds, View::NEWEST)
             }
 
             /// A cursor before the first entry that owns a share of the table.
             pub fn cursor_arc(self: &Arc<Self>) -> OwnedCursor<Self> {
-                OwnedCursor::new(self, SeqNo::MAX)
+                OwnedCursor::new(self, View::NEWEST)
             }
         }
     };

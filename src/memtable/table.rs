@@ -12,7 +12,7 @@ use crate::cursor::Cursor;
 use crate::entry::Entry;
 use crate::error::{Corruption, InsertError};
 use crate::iter::{Iter, Range, Versions};
-use crate::list::{Key, List};
+use crate::list::{Key, List, View};
 use crate::snapshot::{Snapshot, copied, get_many_into, live};
 
 /// What can be read from a table, growing or frozen. [`Memtable`](crate::Memtable) and
@@ -57,7 +57,7 @@ where
     /// ```
     #[inline]
     pub fn get(&self, key: &K) -> Option<(&[u8], bool)> {
-        self.list.get(key, SeqNo::MAX).map(|visible| (visible.value, visible.kind.is_tombstone()))
+        self.list.get(key, View::NEWEST).map(|visible| (visible.value, visible.kind.is_tombstone()))
     }
 
     /// The newest value of a key; tombstones read as absent.
@@ -70,7 +70,7 @@ where
     /// ```
     #[inline]
     pub fn get_live(&self, key: &K) -> Option<&[u8]> {
-        live(self.list.get(key, SeqNo::MAX))
+        live(self.list.get(key, View::NEWEST))
     }
 
     /// Whether a key is there and its newest version is no tombstone.
@@ -111,7 +111,7 @@ where
     /// ```
     #[inline]
     pub fn get_at(&self, key: &K, seq: SeqNo) -> Option<Entry<'_, K>> {
-        let (key, visible) = self.list.get_with_key(key, seq)?;
+        let (key, visible) = self.list.get_with_key(key, View::at(seq))?;
         Some(Entry::new(key, visible))
     }
 
@@ -140,7 +140,7 @@ where
     /// assert_eq!(values, [None, Some(&b"2"[..])]);
     /// ```
     pub fn get_many_into<'a, Q: AsRef<K>>(&'a self, keys: &[Q], values: &mut [Option<&'a [u8]>]) {
-        get_many_into(&self.list, SeqNo::MAX, keys, values);
+        get_many_into(&self.list, View::NEWEST, keys, values);
     }
 
     /// The newest version of every key, ascending, tombstones included; double-ended. Sees what is inserted ahead of it.
@@ -153,7 +153,7 @@ where
     /// assert_eq!(keys, [b"a", b"b"]);
     /// ```
     pub fn iter(&self) -> Iter<'_, K, C, A, S, MAX_HEIGHT> {
-        Range::new(&self.list, (Bound::Unbounded, Bound::Unbounded), SeqNo::MAX)
+        Range::new(&self.list, (Bound::Unbounded, Bound::Unbounded), View::NEWEST)
     }
 
     /// The same within bounds. A range that ends before it begins is empty.
@@ -187,7 +187,7 @@ where
         K: 'k,
         R: RangeBounds<&'k K>,
     {
-        Range::new(&self.list, copied(&bounds), seq)
+        Range::new(&self.list, copied(&bounds), View::at(seq))
     }
 
     /// Every version: keys ascending, of each the newest first; double-ended. The order of a flush.
@@ -227,7 +227,7 @@ where
     /// assert_eq!(table.cursor().next_entry().map(|e| e.key), Some(&b"a"[..]));
     /// ```
     pub fn cursor(&self) -> Cursor<'_, K, C, A, S, MAX_HEIGHT> {
-        Cursor::new(&self.list, SeqNo::MAX)
+        Cursor::new(&self.list, View::NEWEST)
     }
 
     /// A cursor before the first entry whose key is not less; `None` if there is no such entry.
@@ -239,7 +239,7 @@ where
     /// assert!(table.cursor_at(b"c").is_none());
     /// ```
     pub fn cursor_at(&self, key: &K) -> Option<Cursor<'_, K, C, A, S, MAX_HEIGHT>> {
-        let mut cursor = Cursor::nowhere(&self.list, SeqNo::MAX);
+        let mut cursor = Cursor::nowhere(&self.list, View::NEWEST);
         cursor.seek(key).then_some(cursor)
     }
 
