@@ -219,8 +219,7 @@ where
         };
         match (self.seek(key, scout), bound) {
             (Found::Node(node), Bound::Excluded(_)) => Some(self.next_stop(self.stop(Position(node)), scout)?.position),
-            (Found::Node(node), _) => Some(Position(node)),
-            (Found::Gap(gap), _) => gap.succ.map(Position),
+            (found, _) => found.node_or_next().map(Position),
         }
     }
 

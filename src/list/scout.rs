@@ -2,10 +2,15 @@
 //! one after the other, and they know which node is the one before.
 //!
 //! ```text
-//!                      <── a walk back ──>                        <── a walk forward ──>
-//! block             far        left       the walk's         the walk's      next       after
-//! asked for         lines      nodes      nodes (all here)   nodes           nodes      lines
+//!              a walk back                                     a walk forward
+//!
+//! block        far     left    the walk's           node       at    ...    turn    ...    later
+//! asked for    lines   nodes   nodes (all here)     asked for  ───────── all up to ─────────^   and the lines of the next block
 //! ```
+//!
+//! Forward, a few nodes are asked for at a time: when the walk comes to `turn`, `later` becomes that, and some more are asked for,
+//! each time more than before. So a walk of ten entries asks for few that it does not come to (each costs a third of one that it
+//! does), and a long one has a dozen or two on their way. `turn` always lies ahead, and is met, since it is in the base level.
 //!
 //! Blocks have links to the right only; to the left leads the entry before in the block above, the parent.
 //!
@@ -17,8 +22,8 @@ use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
 use super::block::{Arrival, Digest, Look, Narrow};
-use super::lane::{Goal, Landing, Recorder, Target};
-use super::node::{Node, NodeRef, Ref};
+use super::lane::{Goal, Landing, Recorder, Target, Trail};
+use super::node::{Node, NodeRef, Ref, raw};
 use super::search::{Found, Gap};
 use super::{Key, List};
 
@@ -27,6 +32,15 @@ const REACH: usize = 8;
 
 /// Whether walks back go by the block above. It is a kilobyte of code, and where addresses have 32 bits a search is cheap.
 const PARENTS: bool = cfg!(target_pointer_width = "64");
+
+/// Nodes that a search asks for from where it lands.
+const NEAR: usize = 8;
+/// Nodes that a walk forward then asks for at a time, at first; it always has as many ahead of it.
+const STRIDE: usize = 4;
+/// How many more it asks for each time, as it goes on.
+const GROWTH: u8 = 3;
+/// The most.
+const FAR: u8 = 12;
 
 /// Whether usual steps have code of their own, which is for speed alone.
 const STRAIGHT: bool = cfg!(target_pointer_width = "64");
@@ -37,12 +51,16 @@ pub(crate) struct Scout {
     heading: Heading,
     /// Of a walk back: so many entries of the block, entry 0 included, are before it.
     before: u8,
-    /// Of a walk back: the entry of `far` in `parent`.
+    /// Of a walk back: the entry of `far` in `parent`. Of a walk forward: that of `later` in `block`.
     place: u8,
-    /// The block the walk is in.
+    /// Of a walk forward: how many nodes are asked for next.
+    stride: u8,
+    /// The block the walk is in; of a walk forward, the one up to which nodes were asked for.
     block: u32,
-    /// Of a walk forward: the node with which it enters the next block.
+    /// Of a walk forward: the node at which more are to be asked for.
     turn: Option<Ref<Node>>,
+    /// Of a walk forward: the last node that was asked for.
+    later: Option<Ref<Node>>,
     /// Of a walk back: the blocks to the left.
     left: u32,
     far: u32,
@@ -68,8 +86,8 @@ impl Scout {
 
     /// Knows nothing.
     pub(crate) const fn new() -> Self {
-        let (heading, turn) = (Heading::Unknown, None);
-        Self { heading, before: 0, place: 0, block: 0, turn, left: 0, far: 0, parent: 0 }
+        let (heading, turn, later) = (Heading::Unknown, None, None);
+        Self { heading, before: 0, place: 0, stride: 0, block: 0, turn, later, left: 0, far: 0, parent: 0 }
     }
 }
 
@@ -80,6 +98,8 @@ struct Seeker<'a, K: ?Sized, C, A, S, const H: usize> {
     goal: Goal,
     parent: u32,
     block: u32,
+    /// The entry that seems to be the last before the key.
+    entry: u8,
 }
 
 impl<K, C, A, S, const H: usize> Recorder for Seeker<'_, K, C, A, S, H>
@@ -95,7 +115,7 @@ where
             0 => {
                 self.block = block;
                 if self.list.is_large() {
-                    self.list.look_around(block, self.key, self.goal);
+                    self.entry = self.list.look_around(block, self.key, self.goal);
                 }
             }
             1 => self.parent = block,
@@ -116,17 +136,45 @@ where
     /// Finds a key, or where it would be, for a walk forward from there.
     #[inline]
     pub(super) fn seek(&self, key: &K, scout: &mut Scout) -> Found {
-        let mut seeker = Seeker { list: self, key, goal: Goal::At, parent: 0, block: 0 };
+        let mut seeker = Seeker { list: self, key, goal: Goal::At, parent: 0, block: 0, entry: 0 };
         let found = self.find(key, &mut seeker);
-        // In a small table there is nothing to set out for.
-        let heading = if self.is_large() { Heading::Unknown } else { Heading::Forward };
-        *scout = Scout { heading, block: seeker.block, ..Scout::new() };
+        *scout = Scout { block: seeker.block, ..Scout::new() };
+        if !self.is_large() {
+            // There is nothing to set out for.
+            scout.heading = Heading::Forward;
+        } else if let Some(at) = found.node_or_next() {
+            self.set_out_from(scout, at, usize::from(seeker.entry));
+        }
         found
+    }
+
+    /// Begins to walk forward at the node to which a search has led, if that is the one for which it has asked first.
+    #[inline(never)]
+    fn set_out_from(&self, scout: &mut Scout, at: Ref<Node>, entry: usize) {
+        if scout.block == 0 {
+            return;
+        }
+        let block = self.low_block(scout.block);
+        if self.first_under(0, block.handle(entry + 1)) == Some(at) {
+            let last = (entry + 1 + NEAR).min(block.header().shape().count).max(entry + 1);
+            scout.place = last as u8;
+            let asked = last - (entry + 1);
+            self.ask_first(scout, self.first_under(0, block.handle(last)).filter(|_| asked > 0), NEAR - asked);
+        }
+    }
+
+    /// Asks for what a walk needs when it begins: `count` nodes up to the turn, or else that turn, and some behind it.
+    #[inline]
+    fn ask_first(&self, scout: &mut Scout, turn: Option<Ref<Node>>, count: usize) {
+        scout.heading = Heading::Forward;
+        scout.turn = self.ask_on(scout, count).or(turn);
+        scout.later = self.ask_on(scout, STRIDE);
+        scout.stride = STRIDE as u8;
     }
 
     /// Finds a key, or where it would be (with `Before`: the gap before it, in any case), for a walk back from there.
     pub(super) fn seek_back(&self, key: &K, goal: Goal, scout: &mut Scout) -> Found {
-        let mut seeker = Seeker { list: self, key, goal: Goal::Before, parent: 0, block: 0 };
+        let mut seeker = Seeker { list: self, key, goal: Goal::Before, parent: 0, block: 0, entry: 0 };
         let found = match goal {
             Goal::At => self.find(key, &mut seeker),
             Goal::Before => Found::Gap(self.find_before(key, &mut seeker)),
@@ -143,23 +191,25 @@ where
         found
     }
 
-    /// Asks for the nodes of a block from a key's place on, in the direction of the walk, and for the block behind them.
+    /// Asks for the nodes of a block at a key's place, in the direction of the walk, and for the block behind them. Returns the
+    /// entry before that place.
     #[inline(never)]
-    fn look_around(&self, block: u32, key: &K, goal: Goal) {
+    fn look_around(&self, block: u32, key: &K, goal: Goal) -> u8 {
         let low = self.low_block(block);
         let header = low.header();
         let shape = header.shape();
         let entry = low.guess(Narrow::of(&self.comparator, key, shape.skip));
         if goal == Goal::Before {
             self.prefetch_nodes(block, 0, entry);
-            return;
+        } else {
+            // The block first: the way on leads through it.
+            let next = header.next();
+            if next != 0 && shape.count < entry + 1 + NEAR + STRIDE {
+                self.prefetch_block(0, next);
+            }
+            self.prefetch_nodes(block, entry, entry + 1 + NEAR);
         }
-        // The block first: the way on leads through it.
-        let next = header.next();
-        if next != 0 {
-            self.prefetch_block(0, next);
-        }
-        self.prefetch_nodes(block, entry, shape.count);
+        entry as u8
     }
 
     /// The node behind another, if a scout has nothing to do on the way: the usual step.
@@ -175,58 +225,106 @@ where
         let next = node.header().next.follow();
         let goes_straight = scout.heading == Heading::Forward && (scout.turn != next || next.is_none());
         if !goes_straight {
-            self.turn_forward(scout, at);
+            self.turn_forward(scout, at, next);
         }
         next
     }
 
-    /// Into the next block, or off into the first: what the walk does every dozen steps.
+    /// What a walk forward does every few steps: sets out, or asks for more.
     #[inline(never)]
-    fn turn_forward(&self, scout: &mut Scout, at: Ref<Node>) {
+    fn turn_forward(&self, scout: &mut Scout, at: Ref<Node>, next: Option<Ref<Node>>) {
         if scout.heading != Heading::Forward {
-            return self.set_out(scout, at);
+            self.set_out(scout, at);
         }
-        scout.turn = None;
-        let next = self.low_block(scout.block).header().next();
-        if next != 0 {
-            scout.block = next;
+        if scout.turn.is_some() && scout.turn == next {
             self.look_ahead(scout);
         }
     }
 
-    /// Asks for the nodes of the block after the one the walk is in, and for the block after that.
-    fn look_ahead(&self, scout: &mut Scout) {
-        let header = self.low_block(scout.block).header();
-        scout.turn = header.fence_node();
-        let ahead = header.next();
-        if ahead != 0 {
-            let header = self.low_block(ahead).header();
-            self.prefetch_nodes(ahead, 0, header.shape().count);
-            let after = header.next();
-            if after != 0 {
-                self.prefetch_block(0, after);
-            }
-        }
-    }
-
-    /// Begins to walk forward: finds its block and asks for the rest of it, unless a search has done so.
+    /// Begins to walk forward: finds its place in the lowest lane, and asks for what follows.
     fn set_out(&self, scout: &mut Scout, at: Ref<Node>) {
-        (scout.heading, scout.turn) = (Heading::Forward, None);
+        *scout = Scout { heading: Heading::Forward, block: scout.block, ..Scout::new() };
         if !self.is_large() {
             return;
         }
-        if scout.block == 0 {
-            let key = self.key(at);
-            let mut seeker = Seeker { list: self, key, goal: Goal::At, parent: 0, block: 0 };
-            let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
-            let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, &mut seeker);
-            scout.block = seeker.block;
+        if self.find_in_block(scout, Some(at)) {
+            return self.ask_first(scout, None, NEAR);
         }
-        if scout.block == 0 {
-            // No lanes.
-            return;
+        // It begins another block, or is not filed. Then the entry before will do.
+        let mut trail = Trail::<H>::new();
+        let target = Target { list: self, key: self.key(at), goal: Goal::Before, trusts_hints: true };
+        if let Landing::Between { start, .. } = self.descend(&target, &mut trail) {
+            scout.block = trail.block(0);
+            if self.find_in_block(scout, start) {
+                return self.ask_first(scout, None, NEAR + 1);
+            }
         }
-        self.look_ahead(scout);
+        // A writer was in the way. The next step tries again.
+        *scout = Scout::new();
+    }
+
+    /// Where a node is in the walk's block, if it is there.
+    fn find_in_block(&self, scout: &mut Scout, node: Option<Ref<Node>>) -> bool {
+        if scout.block == 0 {
+            return false;
+        }
+        let block = self.low_block(scout.block);
+        let place = block.handles(0, block.header().shape().count).position(|entry| entry == raw(node));
+        scout.place = place.unwrap_or(0) as u8;
+        place.is_some()
+    }
+
+    /// Asks for a few nodes more, once the walk has come to `turn`.
+    fn look_ahead(&self, scout: &mut Scout) {
+        scout.turn = scout.later;
+        if scout.later.is_some() {
+            if !self.find_in_block(scout, scout.later) {
+                // The block was split. The next step sets out anew.
+                *scout = Scout::new();
+                return;
+            }
+            scout.later = self.ask_on(scout, usize::from(scout.stride));
+            scout.stride = (scout.stride + GROWTH).min(FAR);
+        }
+    }
+
+    /// Asks for up to `count` nodes behind the last that was asked for, and returns the last of them.
+    fn ask_on(&self, scout: &mut Scout, count: usize) -> Option<Ref<Node>> {
+        let mut last = None;
+        let mut low = self.low_block(scout.block);
+        let mut entries = low.header().shape().count;
+        for _ in 0..count {
+            if usize::from(scout.place) < entries {
+                scout.place += 1;
+            } else {
+                let next = low.header().next();
+                if next == 0 {
+                    break;
+                }
+                (scout.block, scout.place) = (next, 0);
+                low = self.low_block(next);
+                entries = low.header().shape().count;
+                let after = low.header().next();
+                if after != 0 {
+                    self.prefetch_block(0, after);
+                }
+            }
+            let node = self.first_under(0, low.handle(usize::from(scout.place)))?;
+            self.prefetch_node(node);
+            last = Some(node);
+        }
+        last
+    }
+
+    /// Whether a walk forward that has come to a node will be told when to ask for more, for tests.
+    #[cfg(all(test, feature = "std"))]
+    pub(crate) fn looks_ahead(&self, scout: &Scout, at: &K) -> bool {
+        match scout.heading {
+            // The next step sets out.
+            Heading::Unknown => true,
+            Heading::Forward => scout.turn.is_some_and(|turn| self.compare(turn, at).is_gt()),
+            Heading::Backward => false,
+        }
     }
 
     /// Asks for the nodes of a block, from one entry to another.

@@ -36,6 +36,17 @@ pub(super) enum Found {
     Gap(Gap),
 }
 
+impl Found {
+    /// The node, or the one behind the gap.
+    #[inline]
+    pub(super) fn node_or_next(self) -> Option<Ref<Node>> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Gap(gap) => gap.succ,
+        }
+    }
+}
+
 impl<K, C, A, S, const H: usize> List<K, C, A, S, H>
 where
     K: Key + ?Sized,

@@ -1,8 +1,10 @@
 //! What only the inside can see: answers do not depend on lanes.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::vec::Vec;
 
+use super::Scout;
 use crate::{Bytewise, EpochClock, LaneDensity, Memtable};
 
 /// A small generator, so that failures repeat.
@@ -143,5 +145,51 @@ fn loads_in_order() {
         }
         assert_eq!(table.validate(), Ok(()), "shape {shape}");
         assert_eq!(table.len(), 4000);
+    }
+}
+
+/// A walk forward keeps looking ahead, wherever in a block it begins and whatever is inserted around it: the node at which it is to
+/// ask for more always lies before it. (If it were missed, every further step would wait for memory.)
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn walks_look_ahead() {
+    for (density, inserts) in [(LaneDensity::Every, false), (LaneDensity::Every, true), (LaneDensity::Sparse, false)] {
+        let table = Memtable::<[u8]>::builder().lane_density(density).build();
+        let mut random = Random(3);
+        let mut keys: Vec<_> = (0..30_000).map(|_| key(&mut random)).collect();
+        assert!(keys.iter().all(|key| table.put(key, b"").is_ok()));
+        keys.sort();
+        keys.dedup();
+        let list = table.list();
+        assert!(list.is_large(), "or there is nothing to look for");
+        let end = keys.len() - 300;
+        // Every key once in each way, so that every place in a block is one of them; and from the very first one on.
+        let starts = (0..end).step_by(41).chain(end / 2..end / 2 + 40);
+        for from in starts {
+            let beside = [&keys[from][..], &[0]].concat();
+            for bound in [
+                Bound::Unbounded,
+                Bound::Included(&keys[from][..]),
+                Bound::Excluded(&keys[from]),
+                Bound::Included(&beside),
+            ] {
+                let mut scout = Scout::new();
+                let mut next = list.first_from(bound, &mut scout).map(|first| list.stop(first));
+                for step in 0..60 {
+                    let at = next.expect("there are more");
+                    let key = list.key_at(at.position);
+                    assert!(
+                        step == 0 || list.looks_ahead(&scout, key),
+                        "{density:?} {inserts} {step} steps from {bound:?}: {scout:?}, at {at:?}"
+                    );
+                    if inserts && random.next() % 16 == 0 {
+                        let other = [key, &[random.next() as u8]].concat();
+                        let _ = table.put(&other, b"");
+                    }
+                    next = list.next_stop(at, &mut scout);
+                }
+            }
+        }
+        assert_eq!(table.validate(), Ok(()));
     }
 }
