@@ -228,7 +228,7 @@ fn lying_hints_cost_another_descent() {
     LIES.set(true);
     let keys = keys(Load::Random);
     let [compared, hinted, _] = cost(KEYS, || keys.iter().for_each(|key| assert!(table.insert(key, b""))));
-    assert!(compared <= 36_000 && hinted <= 21_200, "{compared} {hinted}");
+    assert!(compared <= 36_000 && hinted <= 22_600, "{compared} {hinted}");
     for key in &keys {
         assert!(table.range(..&key[..]).next_back().is_none_or(|before| before.key < &key[..]));
     }

@@ -361,6 +361,8 @@ pub(super) trait Probe<K: ?Sized> {
     fn trusts_hints(&self) -> bool;
     /// The node of the first key under an upper entry.
     fn first_under(&self, lane: usize, entry: u32) -> Option<Ref<Node>>;
+    /// Asks for what an entry names before it is needed.
+    fn prefetch(&self, lane: usize, entry: u32);
     /// Whether to stop when a node of the very key is met.
     fn stops_at_equal(&self) -> bool;
 }
@@ -454,6 +456,12 @@ impl<D: Digest, const N: usize> Block<D, N> {
         self.rank_in_tie(wanted, self.rank(wanted.parts().0))
     }
 
+    /// Whether the tails tell that a key is before the fence, where heads do not.
+    #[inline(never)]
+    fn is_before_fence(&self, wanted: D) -> bool {
+        D::HAS_TAIL && wanted < self.fence()
+    }
+
     /// The same, of which `rank` have less heads. None if another hint is equal.
     #[inline(never)]
     fn rank_by_tails(&self, wanted: D, rank: usize) -> Option<usize> {
@@ -485,7 +493,8 @@ impl<D: Digest, const N: usize> Block<D, N> {
             return None;
         }
         let head = probe.head::<D>(skip);
-        if self.header.fence_node().is_some() && self.heads.first().is_some_and(|fence| head >= Word::load(fence)) {
+        let is_near_fence = self.heads.first().is_some_and(|fence| head >= Word::load(fence));
+        if is_near_fence && self.header.fence_node().is_some() && !self.is_before_fence(probe.digest(skip)) {
             return None;
         }
         let mut rank = self.rank(head);
@@ -528,6 +537,11 @@ impl<D: Digest, const N: usize> Block<D, N> {
         }
         let count = shape.count.min(Self::ROOM);
         let (mut low, mut high) = if trusts_hints { self.ties(wanted, count) } else { (0, count) };
+        if low < high {
+            // The search goes on at one of them.
+            probe.prefetch(lane, self.handle(low));
+            probe.prefetch(lane, self.handle(high));
+        }
         // The key is behind entry `low` and before entry `high + 1`; what is between ties with it.
         while low < high {
             let middle = low + (high - low).div_ceil(2);

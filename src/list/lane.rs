@@ -178,6 +178,12 @@ where
         self.list.first_under(lane, entry)
     }
     #[inline]
+    fn prefetch(&self, lane: usize, entry: u32) {
+        if let (Some(below), 1..) = (lane.checked_sub(1), entry) {
+            self.list.prefetch_block(below, entry);
+        }
+    }
+    #[inline]
     fn stops_at_equal(&self) -> bool {
         self.goal == Goal::At
     }
