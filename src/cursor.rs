@@ -14,7 +14,7 @@ use crate::list::{Key, List, Position, Scout, Stop, View};
 pub(crate) enum Place<P = Position> {
     /// Before whatever comes first, and before no entry in particular.
     Start,
-    /// Before this one, which may be invisible.
+    /// Before this one, which is visible.
     Before(P),
     /// Behind the last one.
     End,
@@ -95,9 +95,8 @@ where
 
     /// The entry the cursor stands before; none at the end, and before the beginning.
     pub fn entry(&self) -> Option<Entry<'a, K>> {
-        let mut scout = self.scouts[0];
         match self.place {
-            Place::Before(at) => self.read(self.visible_from(Some(at), &mut scout)?),
+            Place::Before(at) => self.read(at),
             Place::Start | Place::End => None,
         }
     }
@@ -109,13 +108,15 @@ where
         self.step().or_else(|| self.next_slowly())
     }
 
-    /// The usual step: over a key that was written once, along a link. None, and nothing is changed, if it is not that.
+    /// The usual step: over a key that was written once, along a link, to another such. None, and nothing is changed, if it is not
+    /// that.
     #[inline]
     fn step(&mut self) -> Option<Entry<'a, K>> {
         let Place::Before(at) = self.place else { return None };
         let next = self.list.next_straight(at, &self.scouts[0])?;
         let (key, visible) = self.list.read_plainly(at, self.view)?;
-        // Whether that one is visible is left to who looks at it: its line may still be on its way.
+        // The cursor stands before it from now on: what `entry` shows is what the next step gives.
+        self.list.read_plainly(next, self.view)?;
         self.place = Place::Before(next);
         Some(Entry::new(key, visible))
     }
@@ -129,7 +130,8 @@ where
         };
         let mut scout = self.scouts[0];
         let found = self.visible_from(at, &mut scout);
-        self.place = Place::before(found.and_then(|at| self.list.next_stop(at, &mut scout)));
+        let next = found.and_then(|at| self.list.next_stop(at, &mut scout));
+        self.place = Place::before(self.visible_from(next, &mut scout));
         self.scouts[0] = scout;
         self.read(found?)
     }
@@ -139,7 +141,11 @@ where
         let at = match self.place {
             Place::Start => None,
             Place::Before(at) => self.list.previous_position(at.position, &mut self.scouts[1]),
-            Place::End => self.list.last_position(),
+            Place::End => {
+                // What lay ahead lies behind.
+                self.scouts[0] = Scout::new();
+                self.list.last_position()
+            }
         };
         let at = self.visible_back_from(at)?;
         self.place = Place::Before(at);

@@ -294,6 +294,24 @@ fn cursors_and_ranges_step_over_what_is_invisible() {
     assert_eq!(cursor.next_entry(), None, "it has come to the end");
 }
 
+/// A cursor stands before what `entry` shows, whatever becomes visible before it meanwhile: a merge peeks, and then steps.
+#[test]
+fn what_is_peeked_at_is_what_comes() {
+    let table = <Memtable>::new();
+    for (i, seq) in [(0, 1), (1, 9), (2, 1), (3, 9)] {
+        table.put_at(&probe(i), b"", SeqNo(seq)).unwrap();
+    }
+    let mut cursor = table.snapshot_at(SeqNo(5)).cursor();
+    assert_eq!(cursor.next_entry().map(|entry| entry.key), Some(&probe(0)[..]));
+    let peeked = cursor.entry();
+    assert_eq!(peeked.map(|entry| entry.key), Some(&probe(2)[..]));
+    table.put_at(&probe(1), b"", SeqNo(2)).unwrap();
+    assert_eq!(cursor.next_entry(), peeked);
+    assert_eq!(cursor.entry(), None);
+    table.put_at(&probe(3), b"", SeqNo(2)).unwrap();
+    assert_eq!(cursor.next_entry(), None, "it has come to the end");
+}
+
 /// `first_key` and `last_key` are the ends.
 #[test]
 fn first_and_last_key() {

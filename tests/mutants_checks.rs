@@ -86,6 +86,7 @@ fn every_check_finds_something() {
     }
     let checks = [
         "a batch's record is not inside the arena",
+        "a lane block has hints of entries that it has not",
         "a lane block has more entries than room",
         "a lane block is not inside the arena",
         "a lane block's hints are for keys like one that it has not",

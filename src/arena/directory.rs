@@ -191,7 +191,7 @@ impl<Al: Allocator> Directory<Al> {
     ///
     /// # Safety
     ///
-    /// `root` was loaded from the directory's, and is not null.
+    /// `root` is the directory's, and not null.
     #[inline]
     unsafe fn table<'a>(root: *mut Far) -> &'a Far {
         // SAFETY: the table was filled before it was published, and lives as long as the directory.
@@ -276,7 +276,7 @@ impl<Al: Allocator> Directory<Al> {
                 (Some(slot), Some(info)) => (slot, info),
                 _ => {
                     let root = self.far()?.as_ptr();
-                    // SAFETY: the root that is or was published here.
+                    // SAFETY: `far` returns the directory's root.
                     let table = unsafe { Self::table(root) };
                     (table.slots.get(index)?, table.infos.get(index)?)
                 }

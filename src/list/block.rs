@@ -361,7 +361,7 @@ pub(super) trait Probe<K: ?Sized> {
     fn trusts_hints(&self) -> bool;
     /// The node of the first key under an upper entry.
     fn first_under(&self, lane: usize, entry: u32) -> Option<Ref<Node>>;
-    /// Asks for what an entry names before it is needed.
+    /// Asks for the block that an entry of an upper lane names before it is needed.
     fn prefetch(&self, lane: usize, entry: u32);
     /// Whether to stop when a node of the very key is met.
     fn stops_at_equal(&self) -> bool;
@@ -587,6 +587,13 @@ impl<D: Digest, const N: usize> Block<D, N> {
             }
         };
         if self.header.unchanged(version) { seen } else { Peek::Sure(Look::Torn) }
+    }
+
+    /// Whether (4) holds, for checks; a writer in the way is given the benefit of the doubt.
+    pub(super) fn is_tidy(&self) -> bool {
+        let Some(version) = self.header.begin() else { return true };
+        let is_tidy = (self.header.shape().count + 1..N).all(|index| self.hint(index) == greatest());
+        is_tidy || !self.header.unchanged(version)
     }
 
     // What follows is for the owner of the block (see `Taken`), or of one that is not published yet.

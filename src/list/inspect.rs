@@ -104,13 +104,16 @@ where
             if !self.arena().contains(Handle(at), size) {
                 return Err(Corruption::new("a lane block is not inside the arena"));
             }
-            let (count, entry): (usize, &dyn Fn(usize) -> u32) = if lane == 0 {
+            let (count, is_tidy, entry): (usize, bool, &dyn Fn(usize) -> u32) = if lane == 0 {
                 let block = self.low_block(at);
-                (block.header().shape().count, &|index| block.handle(index))
+                (block.header().shape().count, block.is_tidy(), &|index| block.handle(index))
             } else {
                 let block = self.high_block(at);
-                (block.header().shape().count, &|index| block.handle(index))
+                (block.header().shape().count, block.is_tidy(), &|index| block.handle(index))
             };
+            if !is_tidy {
+                return Err(Corruption::new("a lane block has hints of entries that it has not"));
+            }
             if count > if lane == 0 { LowBlock::ROOM } else { HighBlock::ROOM } {
                 return Err(Corruption::new("a lane block has more entries than room"));
             }

@@ -206,6 +206,7 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
     /// `handle` is live: it is one this list allocated, or one loaded with acquire from a word that holds such.
     #[inline]
     unsafe fn at(&self, handle: Handle) -> NonNull<u8> {
+        debug_assert!(!handle.is_none(), "handle 0 names nothing");
         // SAFETY: the same contract.
         unsafe { self.arena.resolve(handle) }
     }

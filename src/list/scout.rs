@@ -10,7 +10,8 @@
 //!
 //! Forward, a few nodes are asked for at a time: when the walk comes to `turn`, `later` becomes that, and some more are asked for,
 //! each time more than before. So a walk of ten entries asks for few that it does not come to (each costs a third of one that it
-//! does), and a long one has a dozen or two on their way. `turn` always lies ahead, and is met, since it is in the base level.
+//! does), and a long one has a dozen or two on their way. `turn` lies ahead, and is met, since it is in the base level. (Where a split
+//! comes in between two looks at a block it may lie behind; then the walk goes on unaided, and so it does once the lane has ended.)
 //!
 //! Blocks have links to the right only; to the left leads the entry before in the block above, the parent.
 //!
@@ -35,7 +36,7 @@ const PARENTS: bool = cfg!(target_pointer_width = "64");
 
 /// Nodes that a search asks for from where it lands.
 const NEAR: usize = 8;
-/// Nodes that a walk forward then asks for at a time, at first; it always has as many ahead of it.
+/// Nodes that a walk forward then asks for at a time, at first; until the lane ends it has as many ahead of it.
 const STRIDE: usize = 4;
 /// How many more it asks for each time, as it goes on.
 const GROWTH: u8 = 3;
@@ -71,7 +72,7 @@ pub(crate) struct Scout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Heading {
-    /// Not known, or forward from where a search has landed, which has asked for what it saw ahead.
+    /// Not known: the next step sets out.
     Unknown,
     Forward,
     Backward,
@@ -207,7 +208,7 @@ where
             if next != 0 && shape.count < entry + 1 + NEAR + STRIDE {
                 self.prefetch_block(0, next);
             }
-            self.prefetch_nodes(block, entry, entry + 1 + NEAR);
+            self.prefetch_nodes(block, entry, (entry + 1 + NEAR).min(shape.count));
         }
         entry as u8
     }
@@ -259,7 +260,7 @@ where
                 return self.ask_first(scout, None, NEAR + 1);
             }
         }
-        // A writer was in the way. The next step tries again.
+        // A writer was in the way. The next step tries again, for the price of a descent.
         *scout = Scout::new();
     }
 
@@ -309,7 +310,7 @@ where
                     self.prefetch_block(0, after);
                 }
             }
-            let node = self.first_under(0, low.handle(usize::from(scout.place)))?;
+            let Some(node) = self.first_under(0, low.handle(usize::from(scout.place))) else { break };
             self.prefetch_node(node);
             last = Some(node);
         }

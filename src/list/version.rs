@@ -371,7 +371,7 @@ where
         }
     }
 
-    /// The same of a node with several versions.
+    /// The same of a node with several versions, or one that is pending or beyond the view.
     #[inline(never)]
     pub(super) fn visible_of_many<'a>(&'a self, node: NodeRef<'a>, view: View) -> Option<(VersionRef<'a>, SeqNo)> {
         let newest = self.newest(node)?;
