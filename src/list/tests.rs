@@ -1,10 +1,8 @@
 //! What only the inside can see: answers do not depend on lanes.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::vec::Vec;
 
-use super::Scout;
 use crate::{Bytewise, EpochClock, LaneDensity, Memtable};
 
 /// A small generator, so that failures repeat.
@@ -151,8 +149,11 @@ fn loads_in_order() {
 /// A walk forward keeps looking ahead, wherever in a block it begins and whatever is inserted around it: the node at which it is to
 /// ask for more always lies before it. (If it were missed, every further step would wait for memory.)
 #[test]
-#[cfg(target_pointer_width = "64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn walks_look_ahead() {
+    use super::Scout;
+    use std::ops::Bound;
+
     for (density, inserts) in [(LaneDensity::Every, false), (LaneDensity::Every, true), (LaneDensity::Sparse, false)] {
         let table = Memtable::<[u8]>::builder().lane_density(density).build();
         let mut random = Random(3);
