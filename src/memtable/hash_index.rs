@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use super::{FrozenMemtable, Memtable};
 use crate::arena::Arena;
-use crate::clock::{SeqClock, SeqNo};
+use crate::clock::SeqClock;
 use crate::comparator::{BigEndian, Bytewise, CommonPrefix, Comparator, Reverse};
 use crate::entry::Entry;
 use crate::list::{Frozen, Key, Position, Scout, View, Visible};
