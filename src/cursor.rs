@@ -128,11 +128,9 @@ where
             Place::Before(at) => Some(at),
             Place::End => None,
         };
-        let mut scout = self.scouts[0];
-        let found = self.visible_from(at, &mut scout);
-        let next = found.and_then(|at| self.list.next_stop(at, &mut scout));
-        self.place = Place::before(self.visible_from(next, &mut scout));
-        self.scouts[0] = scout;
+        let found = self.visible_from(at);
+        let next = found.and_then(|at| self.list.next_stop(at, &mut self.scouts[0]));
+        self.place = Place::before(self.visible_from(next));
         self.read(found?)
     }
 
@@ -184,9 +182,7 @@ where
 
     /// Goes before the first visible entry from a position on; whether there is one.
     fn stand_at_visible(&mut self, first: Option<Position>) -> bool {
-        let mut scout = self.scouts[0];
-        let found = self.visible_from(first.map(|first| self.list.stop(first)), &mut scout);
-        self.scouts[0] = scout;
+        let found = self.visible_from(first.map(|first| self.list.stop(first)));
         self.place = Place::before(found);
         found.is_some()
     }
@@ -200,9 +196,9 @@ where
 
     /// The first visible entry from a stop on.
     #[inline]
-    fn visible_from(&self, mut at: Option<Stop<'a>>, scout: &mut Scout) -> Option<Stop<'a>> {
+    fn visible_from(&mut self, mut at: Option<Stop<'a>>) -> Option<Stop<'a>> {
         while at.is_some_and(|at| self.read(at).is_none()) {
-            at = self.list.next_stop(at?, scout);
+            at = self.list.next_stop(at?, &mut self.scouts[0]);
         }
         at
     }

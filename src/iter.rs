@@ -134,7 +134,7 @@ impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Range<'a, 'k, K, C, A, S, H> {
     }
 }
 
-impl<'a, K, C, A, S, const H: usize> Range<'a, '_, K, C, A, S, H>
+impl<'a, 'k, K, C, A, S, const H: usize> Range<'a, 'k, K, C, A, S, H>
 where
     K: Key + ?Sized,
     C: Comparator<K>,
@@ -151,10 +151,14 @@ where
         Some(Entry::new(key, visible))
     }
 
+    /// Any step: the first visible entry that a step of the walk leads to.
     #[inline(never)]
-    fn next_slowly(&mut self) -> Option<Entry<'a, K>> {
+    fn step_slowly(
+        &mut self,
+        step: impl Fn(&mut Walk<'a, 'k, K, C, A, S, H>) -> Option<Stop<'a>>,
+    ) -> Option<Entry<'a, K>> {
         loop {
-            let at = self.walk.next()?;
+            let at = step(&mut self.walk)?;
             if let Some((key, visible)) = self.walk.list.read(at, self.view) {
                 return Some(Entry::new(key, visible));
             }
@@ -171,16 +175,6 @@ where
         self.walk.scouts[1].follow_back();
         Some(Entry::new(key, visible))
     }
-
-    #[inline(never)]
-    fn next_back_slowly(&mut self) -> Option<Entry<'a, K>> {
-        loop {
-            let at = self.walk.next_back()?;
-            if let Some((key, visible)) = self.walk.list.read(at, self.view) {
-                return Some(Entry::new(key, visible));
-            }
-        }
-    }
 }
 
 impl<'a, K, C, A, S, const H: usize> Iterator for Range<'a, '_, K, C, A, S, H>
@@ -195,7 +189,7 @@ where
     #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: half of a step")]
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        self.step().or_else(|| self.next_slowly())
+        self.step().or_else(|| self.step_slowly(Walk::next))
     }
 }
 
@@ -208,7 +202,7 @@ where
 {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.step_back().or_else(|| self.next_back_slowly())
+        self.step_back().or_else(|| self.step_slowly(Walk::next_back))
     }
 }
 

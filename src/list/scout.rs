@@ -156,10 +156,11 @@ where
             return;
         }
         let block = self.low_block(scout.block);
-        if self.first_under(0, block.handle(entry + 1)) == Some(at) {
-            let last = (entry + 1 + NEAR).min(block.header().shape().count).max(entry + 1);
+        let here = entry + 1;
+        if self.first_under(0, block.handle(here)) == Some(at) {
+            let last = (here + NEAR).min(block.header().shape().count).max(here);
             scout.place = last as u8;
-            let asked = last - (entry + 1);
+            let asked = last - here;
             self.ask_first(scout, self.first_under(0, block.handle(last)).filter(|_| asked > 0), NEAR - asked);
         }
     }
