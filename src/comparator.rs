@@ -15,7 +15,8 @@ use core::cmp::Ordering;
 /// - keys that compare equal have equal hints (a case-insensitive order folds before it hints).
 ///
 /// Constants are always correct, only slower; that is what the defaults are. A comparator that breaks these rules gets
-/// wrong answers, never undefined behaviour, a panic or an endless loop.
+/// wrong answers, never undefined behaviour, a panic or an endless loop; `validate` of a table with some hundreds of its keys
+/// tells.
 ///
 /// A panic in a comparator leaves the table usable; the write that met it is done or undone as a whole (lanes are maintained
 /// after a write has taken effect). A comparator must not write to, freeze or apply a batch to the table that is calling it:

@@ -15,10 +15,11 @@
 #![cfg(loom)]
 #![allow(unsafe_code, reason = "an arena")]
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -82,6 +83,8 @@ struct Still {
     shards: [Shard; THREADS],
     next: [AtomicU32; THREADS],
     memory: Box<[Lines]>,
+    /// Where slabs of lane blocks lie.
+    slabs: Mutex<Vec<Range<u32>>>,
 }
 
 const THREADS: usize = 4;
@@ -100,8 +103,14 @@ impl Still {
             // Not at 0, which is no handle, and aligned.
             next: std::array::from_fn(|region| AtomicU32::new(region as u32 * REGION + 8)),
             memory: vec![Lines([MaybeUninit::uninit(); 64]); lines].into(),
+            slabs: Mutex::default(),
         }
     }
+}
+
+std::thread_local! {
+    /// What was resolved and is no lane block: nodes, in models without batches and overwrites.
+    static VISITED: RefCell<BTreeSet<u32>> = const { RefCell::new(BTreeSet::new()) };
 }
 
 // SAFETY: regions are disjoint and only moved through upwards; the memory is a box that lives as long as this.
@@ -121,10 +130,16 @@ unsafe impl Arena for Still {
             return Err(OutOfMemory);
         }
         next.store(end, Relaxed);
+        if align > UNIT {
+            self.slabs.lock().expect("never poisoned").push(start..end);
+        }
         Ok(Handle(start))
     }
     unsafe fn resolve(&self, handle: Handle) -> NonNull<u8> {
         assert!(!handle.is_none(), "handle 0 was followed");
+        if !self.slabs.lock().expect("never poisoned").iter().any(|slab| slab.contains(&handle.0)) {
+            VISITED.with_borrow_mut(|visited| _ = visited.insert(handle.0));
+        }
         let memory = NonNull::from(&*self.memory).cast::<u8>();
         // SAFETY: handles are units of this memory.
         unsafe { memory.add(handle.0 as usize * UNIT) }
@@ -141,7 +156,7 @@ unsafe impl Arena for Still {
     }
 }
 
-type Table<S, const H: usize, C = Bytewise> = Memtable<[u8], C, Still, S, H>;
+type Table<S, const H: usize> = Memtable<[u8], Bytewise, Still, S, H>;
 
 /// An empty table of `H` levels; base level only unless lanes are what it is about.
 fn table<const H: usize>() -> Arc<Table<EpochClock, H>> {
@@ -752,39 +767,18 @@ fn two_batches() {
 
 // ---- Lanes -----------------------------------------------------------------------------------------------------------
 
-/// Byte strings, counting comparisons.
-#[derive(Default)]
-struct Counting(AtomicUsize);
-
-impl Comparator<[u8]> for Counting {
-    fn compare(&self, a: &[u8], b: &[u8]) -> std::cmp::Ordering {
-        self.0.fetch_add(1, Relaxed);
-        Bytewise.compare(a, b)
-    }
-    fn hint(&self, key: &[u8], skip: usize) -> usize {
-        Comparator::<[u8]>::hint(&Bytewise, key, skip)
-    }
-    fn common_prefix(&self, a: &[u8], b: &[u8]) -> usize {
-        Bytewise.common_prefix(a, b)
-    }
-}
-
-/// Whether the lanes lead straight to a key: then it is the only one it is compared with.
-fn is_filed<S: SeqClock, const H: usize>(table: &Table<S, H, Counting>, key: &[u8]) -> bool {
-    let before = table.comparator().0.load(Relaxed);
+/// Whether the lanes lead straight to a key: then its node is the only one that is visited.
+fn is_filed<S: SeqClock, const H: usize>(table: &Table<S, H>, key: &[u8]) -> bool {
+    VISITED.take();
     assert!(table.contains_key(key));
-    table.comparator().0.load(Relaxed) == before + 1
-}
-
-fn counting<const H: usize>() -> Arc<Table<EpochClock, H, Counting>> {
-    Arc::new(Builder::with_arena(Still::new()).comparator(Counting::default()).max_height::<H>().build())
+    VISITED.take().len() == 1
 }
 
 /// Two writers at one block: a writer that finds it taken drops its work, and nothing else is lost. Told by who was filed.
 #[test]
 fn lane_lock_refused() {
     model([(true, true), (true, false), (false, true)], || {
-        let table = counting::<2>();
+        let table = table::<2>();
         assert!(table.insert(b"b", b"0"));
         let (one, two) = (Arc::clone(&table), Arc::clone(&table));
         let one = spawn(1, move || assert!(one.insert(b"d", b"1")));
@@ -861,7 +855,7 @@ fn slab_shared() {
     bounded(1, [(true, true)], || {
         // The table's slab is begun, and belongs to the shard that both use.
         SHARD.with(|own| own.set(1));
-        let table = counting::<2>();
+        let table = table::<2>();
         for key in [b"b", b"d", b"f", b"h", b"j"] {
             assert!(table.insert(key, b"0"));
         }
@@ -879,7 +873,7 @@ fn slab_shared() {
 #[test]
 fn lane_split_against_writer() {
     bounded(1, [(true, true), (true, false), (false, true)], || {
-        let table = counting::<2>();
+        let table = table::<2>();
         assert!(table.insert(b"b", b"0") && table.insert(b"f", b"0"));
         let (one, two) = (Arc::clone(&table), Arc::clone(&table));
         let one = spawn(1, move || assert!(one.insert(b"d", b"1")));
@@ -896,7 +890,7 @@ fn lane_split_against_writer() {
 fn open_block_hinted_anew_against_reader() {
     const KEYS: [&[u8]; 6] = [b"prefix: b", b"prefix: d", b"prefix: f", b"prefix: h", b"prefix: j", b"prefix: l"];
     bounded(1, [false, true], || {
-        let table = counting::<3>();
+        let table = table::<3>();
         for key in &KEYS[..5] {
             assert!(table.insert(key, b"0"));
         }

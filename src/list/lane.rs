@@ -35,7 +35,7 @@ use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 use crate::sync::{self, AtomicU32, AtomicUsize, order};
 
-use super::block::{Arrival, Block, Digest, Header, HighBlock, Look, LowBlock, Probe, Shape};
+use super::block::{Arrival, Block, Digest, Header, HighBlock, Look, LowBlock, Probe, Proof, Shape};
 use super::node::{Node, Ref};
 use super::{Key, List, prefetch};
 
@@ -125,8 +125,8 @@ pub(super) type Neighbours = Option<(Option<Ref<Node>>, Option<Ref<Node>>)>;
 pub(super) enum Landing {
     /// At the very key.
     Hit(Ref<Node>),
-    /// Behind `start` (none: the head) and, as far as the lane knows, before `next`.
-    Between { start: Option<Ref<Node>>, next: Option<Ref<Node>> },
+    /// Behind `start` (none: the head) and, as far as the lane knows, before `next`; how much of that is proven.
+    Between { start: Option<Ref<Node>>, next: Option<Ref<Node>>, proof: Proof },
 }
 
 /// How a descent goes about it.
@@ -243,7 +243,7 @@ where
     #[inline]
     pub(super) fn descend(&self, target: &Target<'_, K, C, A, S, H>, recorder: &mut impl Recorder) -> Landing {
         let Some(mut lane) = self.lanes.height().checked_sub(1) else {
-            return Landing::Between { start: None, next: None };
+            return Landing::Between { start: None, next: None, proof: Proof::NONE };
         };
         let mut at = self.lanes.top(lane);
         let mut arrival = Arrival::FromAbove;
@@ -273,9 +273,9 @@ where
                     recorder.strayed(0, to);
                     self.prefetch_block(0, at);
                 }
-                Look::Down { entry, next } => {
+                Look::Down { entry, next, proof } => {
                     let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
-                    return Landing::Between { start, next };
+                    return Landing::Between { start, next, proof };
                 }
                 Look::Torn => {}
             }
@@ -307,7 +307,7 @@ where
                 seen => return seen,
             }
         }
-        Look::Down { entry: block.handle(0), next: 0 }
+        Look::Down { entry: block.handle(0), next: 0, proof: Proof::NONE }
     }
 
     #[inline]

@@ -13,7 +13,8 @@
 //!    value never change.
 //! 3. Nodes, versions, blocks and records are never unlinked, moved or freed.
 //! 4. A link word holds 0 or the handle of something published, of the kind the word is for.
-//! 5. Lanes (see `lane`) are hints. Every answer is checked by key in the base level.
+//! 5. Lanes (see `lane`) are hints. Every answer is checked in the base level: by key, or, where hints prove that a key is
+//!    between two nodes (`block::Proof`), by the link from the one to the other.
 //! 6. Versions: see `version`. Batches: see `batch`.
 //!
 //! ```text

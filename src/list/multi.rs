@@ -9,7 +9,7 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::block::{Arrival, Look, Peek};
+use super::block::{Arrival, Look, Peek, Proof};
 use super::lane::{Goal, Target};
 use super::node::{Node, Ref};
 use super::position::{Position, View, Visible};
@@ -33,8 +33,8 @@ enum Turn {
     Tie { at: u32, node: Ref<Node> },
     /// Look at this block of the lowest lane, with the keys that its hints do not tell apart.
     Keys { at: u32, arrival: Arrival },
-    /// Walk from the last node before the key.
-    Land { start: Option<Ref<Node>> },
+    /// Look whether the key is between these nodes, walk from the first if that is not proven.
+    Land { start: Option<Ref<Node>>, next: Option<Ref<Node>>, proof: Proof },
     /// Look at what this node holds.
     Read(Ref<Node>),
 }
@@ -81,7 +81,7 @@ where
                     Turn::Lane { lane, at, arrival } => self.turn_in_lane(key(search.index), lane, at, arrival),
                     Turn::Tie { at, node } => Ok(Some(self.turn_at_tie(key(search.index), at, node))),
                     Turn::Keys { at, arrival } => self.turn_at_keys(key(search.index), at, arrival),
-                    Turn::Land { start } => self.turn_at_landing(key(search.index), start),
+                    Turn::Land { start, next, proof } => self.turn_at_landing(key(search.index), (start, next), proof),
                     Turn::Read(node) => {
                         found(search.index, self.visible(Position::of(node), view));
                         Ok(None)
@@ -168,10 +168,11 @@ where
                 self.prefetch_block(0, at);
                 Ok(Some(Turn::Lane { lane: 0, at, arrival: Arrival::FromLeft }))
             }
-            Look::Down { entry, next } => {
+            Look::Down { entry, next, proof } => {
                 let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
-                [start, next].into_iter().flatten().for_each(|node| self.prefetch_node(node));
-                Ok(Some(Turn::Land { start }))
+                let touched = [start, next.filter(|_| proof.units().is_none())];
+                touched.into_iter().flatten().for_each(|node| self.prefetch_node(node));
+                Ok(Some(Turn::Land { start, next, proof }))
             }
             Look::Torn => Err(Alone),
         }
@@ -195,9 +196,20 @@ where
 
     /// The last step: `Ok(None)` is a miss.
     #[inline]
-    fn turn_at_landing(&self, key: &K, start: Option<Ref<Node>>) -> Result<Option<Turn>, Alone> {
-        if start.is_some_and(|start| self.compare(start, key) != Ordering::Less) {
-            return Err(Alone);
+    fn turn_at_landing(
+        &self,
+        key: &K,
+        (start, next): (Option<Ref<Node>>, Option<Ref<Node>>),
+        proof: Proof,
+    ) -> Result<Option<Turn>, Alone> {
+        if let Some(start) = start {
+            if self.holds(proof, start, key) {
+                if self.gap_between(start, next).is_some() {
+                    return Ok(None);
+                }
+            } else if self.compare(start, key) != Ordering::Less {
+                return Err(Alone);
+            }
         }
         match self.walk(start, key, Goal::At) {
             Found::Node(node) => Ok(Some(Turn::Read(node))),

@@ -6,6 +6,7 @@ use crate::arena::{Arena, Writer};
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
+use super::block::Proof;
 use super::lane::{Goal, Landing, Recorder, Target, Trail};
 use super::node::{Node, Ref};
 use super::{Key, List, prefetch};
@@ -104,11 +105,14 @@ where
             target.trusts_hints = attempt < HINTED;
             match self.descend(&target, recorder) {
                 Landing::Hit(node) => return Found::Node(node),
-                Landing::Between { start, next } => {
+                Landing::Between { start, next, proof } => {
                     let Some(start) = start else { return self.walk(None, key, goal) };
                     self.prefetch_node(start);
-                    if let Some(next) = next {
+                    if let (Some(next), true) = (next, goal == Goal::Before || proof.units().is_none()) {
                         self.prefetch_node(next);
+                    }
+                    if self.holds(proof, start, key) {
+                        return self.gap_between(start, next).unwrap_or_else(|| self.walk(Some(start), key, goal));
                     }
                     match self.compare(start, key) {
                         Ordering::Less => return self.walk(Some(start), key, goal),
@@ -119,6 +123,24 @@ where
             }
         }
         self.walk(None, key, goal)
+    }
+
+    /// Whether what is proven of keys that begin like this node's holds for this one.
+    #[inline]
+    pub(super) fn holds(&self, proof: Proof, node: Ref<Node>, key: &K) -> bool {
+        let shares = |units| units == 0 || self.comparator.common_prefix(self.key(node), key) >= units;
+        proof.units().is_some_and(shares)
+    }
+
+    /// The gap of a key that is proven to lie between two nodes (or behind the first, if there is no second), unless there is
+    /// something between them.
+    ///
+    /// Whoever links a node there does it before our load of the link or after it. Before: we see that, and walk. After: the key
+    /// was nowhere when we looked, and a writer's compare-and-swap will fail.
+    #[inline]
+    pub(super) fn gap_between(&self, pred: Ref<Node>, next: Option<Ref<Node>>) -> Option<Found> {
+        let succ = self.next_link(Some(pred)).follow();
+        (succ == next).then_some(Found::Gap(Gap { pred: Some(pred), succ, start: Some(pred), steps: 0 }))
     }
 
     /// Walks along the base level from a node that is before the key (none: the head).
