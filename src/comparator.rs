@@ -55,6 +55,13 @@ pub trait Comparator<K: ?Sized> {
         0
     }
 
+    /// How many leading units the hints skip in any case, since all keys are promised to share them ([`CommonPrefix`]). A key that
+    /// does not (the end of a range, say) is then found by comparisons; without this, hints would be believed.
+    #[inline]
+    fn assumed_prefix(&self) -> usize {
+        0
+    }
+
     /// Two words of the same: the first is `hint`'s (which a search looks at alone, if it tells enough), the second a digest of
     /// what follows the part that `hint` covers.
     #[inline]
@@ -78,6 +85,10 @@ impl<K: ?Sized, C: Comparator<K> + ?Sized> Comparator<K> for &C {
     #[inline]
     fn hint(&self, key: &K, skip: usize) -> usize {
         (**self).hint(key, skip)
+    }
+    #[inline]
+    fn assumed_prefix(&self) -> usize {
+        (**self).assumed_prefix()
     }
     #[inline]
     fn wide_hint(&self, key: &K, skip: usize) -> [usize; 2] {
@@ -215,6 +226,10 @@ impl<K: ?Sized, C: Comparator<K>> Comparator<K> for Reverse<C> {
         !self.0.hint(key, skip)
     }
     #[inline]
+    fn assumed_prefix(&self) -> usize {
+        self.0.assumed_prefix()
+    }
+    #[inline]
     fn wide_hint(&self, key: &K, skip: usize) -> [usize; 2] {
         self.0.wide_hint(key, skip).map(|word| !word)
     }
@@ -272,8 +287,8 @@ impl<const N: usize> Comparator<[u8; N]> for BigEndian {
 ///
 /// # Correctness
 ///
-/// Every key must start with the same `units` units. Keys that do not are still found when the inner order's hints
-/// happen to agree with it, and may be missed when not.
+/// Every key in the table must start with the same `units` units; of other keys those may be missed whose hints do not happen to agree
+/// with the order. Keys that are only asked for, as the end of a range, need not: they are slow at worst.
 ///
 /// ```
 /// use memskip::{Bytewise, CommonPrefix, Memtable};
@@ -304,6 +319,10 @@ impl<K: ?Sized, C: Comparator<K>> Comparator<K> for CommonPrefix<C> {
     #[inline]
     fn hint(&self, key: &K, skip: usize) -> usize {
         self.inner.hint(key, skip.max(self.units))
+    }
+    #[inline]
+    fn assumed_prefix(&self) -> usize {
+        self.units.max(self.inner.assumed_prefix())
     }
     #[inline]
     fn wide_hint(&self, key: &K, skip: usize) -> [usize; 2] {

@@ -456,3 +456,28 @@ fn a_comparator_that_disagrees_with_its_hint() {
     check(CommonPrefix::new(CaseInsensitive, 12), Order::Folded, "db/0000/one/");
     check(Reverse(CommonPrefix::new(Bytewise, 12)), Order::Reverse, "db/0000/one/");
 }
+
+/// Bounds that do not begin with what a table's keys are promised to share: the usual end of a scan of all keys with a prefix.
+#[test]
+fn bounds_outside_of_a_common_prefix() {
+    let order = CommonPrefix::new(Bytewise, "db/0017/".len());
+    let table = Memtable::<[u8]>::builder().comparator(order).shards(1).build();
+    let key = |i: usize| format!("db/0017/{:08}", i * 7919 % 100_003);
+    let mut keys: Vec<String> = (0..scaled(3000)).map(key).collect();
+    for key in &keys {
+        assert!(table.insert(key.as_bytes(), b""));
+    }
+    keys.sort();
+    for bound in
+        ["", "a", "db/0016/99999999", "db/0017", "db/0017/", "db/0018", "db/0018/00050000", "db/0018/99999999", "z"]
+    {
+        let is_below = |key: &&String| key.as_str() < bound;
+        let (below, bound) = (keys.iter().filter(is_below).count(), bound.as_bytes());
+        assert_eq!(table.range(..bound).count(), below, "{bound:?}");
+        assert_eq!(table.range(bound..).count(), keys.len() - below, "{bound:?}");
+        assert_eq!(table.range(..bound).next_back().map(|e| e.key), below.checked_sub(1).map(|i| keys[i].as_bytes()));
+        assert_eq!(table.range(bound..).next().map(|e| e.key), keys.get(below).map(String::as_bytes));
+        assert!(!table.contains_key(bound) && table.get_many(&[bound, bound]) == [None, None]);
+    }
+    assert_valid!(table);
+}

@@ -129,7 +129,7 @@ where
     #[inline]
     pub(super) fn holds(&self, proof: Proof, node: Ref<Node>, key: &K) -> bool {
         let shares = |units| units == 0 || self.comparator.common_prefix(self.key(node), key) >= units;
-        proof.units().is_some_and(shares)
+        proof.units().is_some_and(|units| shares(units.max(self.comparator.assumed_prefix())))
     }
 
     /// The gap of a key that is proven to lie between two nodes (or behind the first, if there is no second), unless there is
