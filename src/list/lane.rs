@@ -196,6 +196,12 @@ impl<K: ?Sized, C, A: Arena, S, const H: usize> List<K, C, A, S, H> {
         prefetch::EXISTS && self.lanes.height() >= prefetch::LARGE
     }
 
+    /// Whether it pays to do so twice, or to search twice: a lane more.
+    #[inline]
+    pub(super) fn is_huge(&self) -> bool {
+        prefetch::EXISTS && self.lanes.height() > prefetch::LARGE
+    }
+
     /// A block of the lowest lane.
     #[inline]
     pub(super) fn low_block(&self, raw: u32) -> &LowBlock {

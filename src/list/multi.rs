@@ -14,7 +14,7 @@ use super::lane::{Goal, Target};
 use super::node::{Node, Ref};
 use super::position::{Position, View, Visible};
 use super::search::Found;
-use super::{Key, List, prefetch};
+use super::{Key, List};
 
 /// Searches under way at once: enough to cover a miss with work, few enough for the processor's own queue of misses.
 pub(crate) const RING: usize = 16;
@@ -112,13 +112,12 @@ where
         }
     }
 
-    /// Brings what inserts of these keys will touch into the cache, if the table is so large that it is not there anyway: a lane
-    /// more than for walks, since the searches are done twice.
+    /// Brings what inserts of these keys will touch into the cache, if the table is so large that it is not there anyway.
     pub(crate) fn fetch<'k>(&self, count: usize, key: impl Fn(usize) -> &'k K)
     where
         K: 'k,
     {
-        if prefetch::EXISTS && self.lanes.height() > prefetch::LARGE {
+        if self.is_huge() {
             self.get_many(count, key, View::NEWEST, |_, _| {});
         }
     }

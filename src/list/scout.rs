@@ -10,7 +10,7 @@
 //!
 //! Forward, a few nodes are asked for at a time: when the walk comes to `turn`, `later` becomes that, and some more are asked for,
 //! each time more than before. So a walk of ten entries asks for few that it does not come to (each costs a third of one that it
-//! does), and a long one has a dozen or two on their way. `turn` lies ahead, and is met, since it is in the base level. (Where a split
+//! does), and a long one has a dozen or two on their way, for which it asks the second cache. `turn` lies ahead, and is met, since it is in the base level. (Where a split
 //! comes in between two looks at a block it may lie behind; then the walk goes on unaided, and so it does once the lane has ended.)
 //!
 //! Blocks have links to the right only; to the left leads the entry before in the block above, the parent.
@@ -25,6 +25,7 @@ use crate::comparator::Comparator;
 use super::block::{Arrival, Digest, Look, Narrow};
 use super::lane::{Goal, Landing, Recorder, Target, Trail};
 use super::node::{Node, NodeRef, Ref, raw};
+use super::prefetch::{self, Cache};
 use super::search::{Found, Gap};
 use super::{Key, List};
 
@@ -36,12 +37,15 @@ const PARENTS: bool = cfg!(target_pointer_width = "64");
 
 /// Nodes that a search asks for from where it lands.
 const NEAR: usize = 8;
-/// Nodes that a walk forward then asks for at a time, at first; until the lane ends it has as many ahead of it.
-const STRIDE: usize = 4;
-/// How many more it asks for each time, as it goes on.
-const GROWTH: u8 = 3;
-/// The most.
-const FAR: u8 = 12;
+/// Nodes that a walk forward then asks for at a time, at first; until the lane ends it has as many ahead of it. And how many more it
+/// asks for each time, up to `NEAR`.
+const STRIDE: u8 = 4;
+/// The stride from which on a walk is a long one: after some seventy entries.
+const LONG: u8 = 40;
+/// Nodes that a long walk then asks an outer cache for, so that it has 24 on their way there when it asks the first for eight.
+const FAR: usize = 32;
+/// Blocks that it has on their way ahead of those nodes.
+const LEAD: usize = 3;
 
 /// Whether usual steps have code of their own, which is for speed alone.
 const STRAIGHT: bool = cfg!(target_pointer_width = "64");
@@ -52,21 +56,36 @@ pub(crate) struct Scout {
     heading: Heading,
     /// Of a walk back: so many entries of the block, entry 0 included, are before it.
     before: u8,
-    /// Of a walk back: the entry of `far` in `parent`. Of a walk forward: that of `later` in `block`.
-    place: u8,
-    /// Of a walk forward: how many nodes are asked for next.
+    /// Of a walk forward: how many nodes are asked for next, or, of a long one, that it is that.
     stride: u8,
-    /// The block the walk is in; of a walk forward, the one up to which nodes were asked for.
-    block: u32,
+    /// The block the walk is in; of a walk forward, where the last node is for which the first cache was asked.
+    near: Spot,
+    /// Of a long walk forward: the last node for which an outer cache was asked.
+    ahead: Spot,
+    /// In the lane above: of a walk back, `far`; of a long walk forward, the last block that was asked for.
+    above: Spot,
     /// Of a walk forward: the node at which more are to be asked for.
     turn: Option<Ref<Node>>,
-    /// Of a walk forward: the last node that was asked for.
+    /// Of a walk forward: the last node for which the first cache was asked.
     later: Option<Ref<Node>>,
     /// Of a walk back: the blocks to the left.
     left: u32,
     far: u32,
-    /// Of a walk back: the block above `far`.
-    parent: u32,
+}
+
+/// A block and one of its entries.
+#[derive(Clone, Copy, Debug)]
+struct Spot {
+    block: u32,
+    place: u8,
+}
+
+impl Spot {
+    const NOWHERE: Self = Self::first_in(0);
+
+    const fn first_in(block: u32) -> Self {
+        Self { block, place: 0 }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +106,9 @@ impl Scout {
 
     /// Knows nothing.
     pub(crate) const fn new() -> Self {
-        let (heading, turn, later) = (Heading::Unknown, None, None);
-        Self { heading, before: 0, place: 0, stride: 0, block: 0, turn, later, left: 0, far: 0, parent: 0 }
+        let (near, ahead, above) = (Spot::NOWHERE, Spot::NOWHERE, Spot::NOWHERE);
+        let (turn, later) = (None, None);
+        Self { heading: Heading::Unknown, before: 0, stride: 0, near, ahead, above, turn, later, left: 0, far: 0 }
     }
 }
 
@@ -101,6 +121,13 @@ struct Seeker<'a, K: ?Sized, C, A, S, const H: usize> {
     block: u32,
     /// The entry that seems to be the last before the key.
     entry: u8,
+}
+
+impl<K: ?Sized, C, A, S, const H: usize> Seeker<'_, K, C, A, S, H> {
+    /// What it has come by.
+    fn scout(&self) -> Scout {
+        Scout { near: Spot::first_in(self.block), above: Spot::first_in(self.parent), ..Scout::new() }
+    }
 }
 
 impl<K, C, A, S, const H: usize> Recorder for Seeker<'_, K, C, A, S, H>
@@ -139,7 +166,7 @@ where
     pub(super) fn seek(&self, key: &K, scout: &mut Scout) -> Found {
         let mut seeker = Seeker { list: self, key, goal: Goal::At, parent: 0, block: 0, entry: 0 };
         let found = self.find(key, &mut seeker);
-        *scout = Scout { block: seeker.block, ..Scout::new() };
+        *scout = seeker.scout();
         if !self.is_large() {
             // There is nothing to set out for.
             scout.heading = Heading::Forward;
@@ -152,14 +179,14 @@ where
     /// Begins to walk forward at the node to which a search has led, if that is the one for which it has asked first.
     #[inline(never)]
     fn set_out_from(&self, scout: &mut Scout, at: Ref<Node>, entry: usize) {
-        if scout.block == 0 {
+        if scout.near.block == 0 {
             return;
         }
-        let block = self.low_block(scout.block);
+        let block = self.low_block(scout.near.block);
         let here = entry + 1;
         if self.first_under(0, block.handle(here)) == Some(at) {
             let last = (here + NEAR).min(block.header().shape().count).max(here);
-            scout.place = last as u8;
+            scout.near.place = last as u8;
             let asked = last - here;
             self.ask_first(scout, self.first_under(0, block.handle(last)).filter(|_| asked > 0), NEAR - asked);
         }
@@ -169,9 +196,9 @@ where
     #[inline]
     fn ask_first(&self, scout: &mut Scout, turn: Option<Ref<Node>>, count: usize) {
         scout.heading = Heading::Forward;
-        scout.turn = self.ask_on(scout, count).or(turn);
-        scout.later = self.ask_on(scout, STRIDE);
-        scout.stride = STRIDE as u8;
+        scout.turn = self.ask_on(&mut scout.near, count, Cache::First, None).or(turn);
+        scout.later = self.ask_on(&mut scout.near, usize::from(STRIDE), Cache::First, None);
+        scout.stride = STRIDE;
     }
 
     /// Finds a key, or where it would be (with `Before`: the gap before it, in any case), for a walk back from there.
@@ -181,7 +208,7 @@ where
             Goal::At => self.find(key, &mut seeker),
             Goal::Before => Found::Gap(self.find_before(key, &mut seeker)),
         };
-        *scout = Scout { block: seeker.block, parent: seeker.parent, ..Scout::new() };
+        *scout = seeker.scout();
         self.set_out_back(
             scout,
             key,
@@ -202,14 +229,14 @@ where
         let shape = header.shape();
         let entry = low.guess(Narrow::of(&self.comparator, key, shape.skip));
         if goal == Goal::Before {
-            self.prefetch_nodes(block, 0, entry);
+            self.prefetch_nodes(block, 0, entry, Cache::First);
         } else {
             // The block first: the way on leads through it.
             let next = header.next();
-            if next != 0 && shape.count < entry + 1 + NEAR + STRIDE {
+            if next != 0 && shape.count < entry + 1 + NEAR + usize::from(STRIDE) {
                 self.prefetch_block(0, next);
             }
-            self.prefetch_nodes(block, entry, (entry + 1 + NEAR).min(shape.count));
+            self.prefetch_nodes(block, entry, (entry + 1 + NEAR).min(shape.count), Cache::First);
         }
         entry as u8
     }
@@ -238,14 +265,14 @@ where
         if scout.heading != Heading::Forward {
             self.set_out(scout, at);
         }
-        if scout.turn.is_some() && scout.turn == next {
+        if prefetch::EXISTS && scout.turn.is_some() && scout.turn == next {
             self.look_ahead(scout);
         }
     }
 
     /// Begins to walk forward: finds its place in the lowest lane, and asks for what follows.
     fn set_out(&self, scout: &mut Scout, at: Ref<Node>) {
-        *scout = Scout { heading: Heading::Forward, block: scout.block, ..Scout::new() };
+        *scout = Scout { heading: Heading::Forward, near: scout.near, above: scout.above, ..Scout::new() };
         if !self.is_large() {
             return;
         }
@@ -256,7 +283,8 @@ where
         let mut trail = Trail::<H>::new();
         let target = Target { list: self, key: self.key(at), goal: Goal::Before, trusts_hints: true };
         if let Landing::Between { start, .. } = self.descend(&target, &mut trail) {
-            scout.block = trail.block(0);
+            scout.near = Spot::first_in(trail.block(0));
+            scout.above = Spot::first_in(trail.block(1));
             if self.find_in_block(scout, start) {
                 return self.ask_first(scout, None, NEAR + 1);
             }
@@ -267,12 +295,12 @@ where
 
     /// Where a node is in the walk's block, if it is there.
     fn find_in_block(&self, scout: &mut Scout, node: Option<Ref<Node>>) -> bool {
-        if scout.block == 0 {
+        if scout.near.block == 0 {
             return false;
         }
-        let block = self.low_block(scout.block);
+        let block = self.low_block(scout.near.block);
         let place = block.handles(0, block.header().shape().count).position(|entry| entry == raw(node));
-        scout.place = place.unwrap_or(0) as u8;
+        scout.near.place = place.unwrap_or(0) as u8;
         place.is_some()
     }
 
@@ -285,34 +313,102 @@ where
                 *scout = Scout::new();
                 return;
             }
-            scout.later = self.ask_on(scout, usize::from(scout.stride));
-            scout.stride = (scout.stride + GROWTH).min(FAR);
+            scout.later = if scout.stride < LONG {
+                let count = usize::from(scout.stride).min(NEAR);
+                scout.stride += STRIDE;
+                self.ask_on(&mut scout.near, count, Cache::First, None)
+            } else {
+                self.ask_far(scout);
+                self.ask_on(&mut scout.near, NEAR, Cache::First, None)
+            };
         }
     }
 
-    /// Asks for up to `count` nodes behind the last that was asked for, and returns the last of them.
-    fn ask_on(&self, scout: &mut Scout, count: usize) -> Option<Ref<Node>> {
+    /// Asks for nodes that a long walk comes to later still, and for the blocks that know those. A chain of blocks is as slow as one
+    /// of nodes; so it goes by the lane above, which knows a dozen at once.
+    fn ask_far(&self, scout: &mut Scout) {
+        let mut count = NEAR;
+        if scout.ahead.block == 0 {
+            if !self.is_huge() {
+                return;
+            }
+            scout.ahead = scout.near;
+            self.find_above(scout);
+            count = FAR;
+        }
+        let above = Some(&mut scout.above).filter(|above| above.block != 0);
+        self.ask_on(&mut scout.ahead, count, Cache::Outer, above);
+    }
+
+    /// Finds the block that a long walk has come to in the lane above, at or a little behind where it was when the walk began.
+    fn find_above(&self, scout: &mut Scout) {
+        let mut at = scout.above.block;
+        scout.above = Spot::NOWHERE;
+        for _ in 0..LEAD {
+            if at == 0 {
+                return;
+            }
+            let parent = self.high_block(at);
+            let mut entries = parent.handles(0, parent.header().shape().count);
+            if let Some(place) = entries.position(|entry| entry == scout.ahead.block) {
+                scout.above = Spot { block: at, place: place as u8 };
+                return (0..LEAD).for_each(|_| self.ask_block(&mut scout.above));
+            }
+            at = parent.header().next();
+        }
+    }
+
+    /// Asks for the block behind a place in the lane above the lowest, which moves on with it.
+    fn ask_block(&self, from: &mut Spot) {
+        let mut parent = self.high_block(from.block);
+        let count = parent.header().shape().count as u8;
+        if from.place < count {
+            from.place += 1;
+        } else {
+            let next = parent.header().next();
+            if next == 0 {
+                return;
+            }
+            // 0, unless the parent was split.
+            *from = Spot { block: next, place: from.place - count };
+            parent = self.high_block(next);
+            if let after @ 1.. = parent.header().next() {
+                self.prefetch_block(1, after);
+            }
+        }
+        let block = parent.handle(usize::from(from.place));
+        if block != 0 {
+            self.prefetch_block(0, block);
+        }
+    }
+
+    /// Asks for up to `count` nodes behind a place in the lowest lane, which moves on with them, and for a block with every block it
+    /// comes to: the next one that `above` knows, or its neighbour. Returns the last of the nodes.
+    fn ask_on(&self, from: &mut Spot, count: usize, cache: Cache, mut above: Option<&mut Spot>) -> Option<Ref<Node>> {
         let mut last = None;
-        let mut low = self.low_block(scout.block);
+        let mut low = self.low_block(from.block);
         let mut entries = low.header().shape().count;
         for _ in 0..count {
-            if usize::from(scout.place) < entries {
-                scout.place += 1;
+            if usize::from(from.place) < entries {
+                from.place += 1;
             } else {
                 let next = low.header().next();
                 if next == 0 {
                     break;
                 }
-                (scout.block, scout.place) = (next, 0);
+                *from = Spot::first_in(next);
                 low = self.low_block(next);
                 entries = low.header().shape().count;
-                let after = low.header().next();
-                if after != 0 {
+                if let Some(above) = above.as_deref_mut() {
+                    // Blocks that were split behind it have it fall back.
+                    let is_behind = self.high_block(above.block).handle(usize::from(above.place)) == next;
+                    (0..if is_behind { LEAD } else { 1 }).for_each(|_| self.ask_block(above));
+                } else if let after @ 1.. = low.header().next() {
                     self.prefetch_block(0, after);
                 }
             }
-            let Some(node) = self.first_under(0, low.handle(usize::from(scout.place))) else { break };
-            self.prefetch_node(node);
+            let Some(node) = self.first_under(0, low.handle(usize::from(from.place))) else { break };
+            prefetch::start(self.node(node).address(), cache);
             last = Some(node);
         }
         last
@@ -329,12 +425,25 @@ where
         }
     }
 
+    /// Of a long walk forward, for tests: how many blocks lie from the last node asked for near by to the last far ahead, and from there
+    /// to the last block asked for.
+    #[cfg(all(test, feature = "std", not(any(loom, shuttle)), any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub(crate) fn blocks_ahead(&self, scout: &Scout) -> Option<(usize, usize)> {
+        let steps = |from: u32, to: u32| {
+            let behind = |at: &u32| Some(self.block_header(*at).next()).filter(|next| *next != 0);
+            core::iter::successors(Some(from), behind).take(30).position(|block| block == to)
+        };
+        let last =
+            self.high_block(Some(scout.above.block).filter(|above| *above != 0)?).handle(scout.above.place.into());
+        Some((steps(scout.near.block, scout.ahead.block)?, steps(scout.ahead.block, last)?))
+    }
+
     /// Asks for the nodes of a block, from one entry to another.
     #[inline]
-    fn prefetch_nodes(&self, block: u32, from: usize, to: usize) {
+    fn prefetch_nodes(&self, block: u32, from: usize, to: usize, cache: Cache) {
         for handle in self.low_block(block).handles(from, to) {
             if let Some(node) = self.first_under(0, handle) {
-                self.prefetch_node(node);
+                prefetch::start(self.node(node).address(), cache);
             }
         }
     }
@@ -343,7 +452,7 @@ where
     #[inline]
     pub(super) fn step_straight_back(&self, scout: &Scout, at: Ref<Node>) -> Option<(Ref<Node>, NodeRef<'_>)> {
         let before = scout.before.checked_sub(1).filter(|_| STRAIGHT && scout.heading == Heading::Backward)?;
-        let entry = self.first_under(0, self.low_block(scout.block).handle(usize::from(before)))?;
+        let entry = self.first_under(0, self.low_block(scout.near.block).handle(usize::from(before)))?;
         let node = self.node(entry);
         (node.header().next.follow() == Some(at)).then_some((entry, node))
     }
@@ -355,7 +464,7 @@ where
                 self.enter_left(scout);
             }
             if let Some(entry) = scout.before.checked_sub(1) {
-                let entry = self.first_under(0, self.low_block(scout.block).handle(usize::from(entry)));
+                let entry = self.first_under(0, self.low_block(scout.near.block).handle(usize::from(entry)));
                 if let Some(Gap { pred, .. }) = self.last_before(entry, at) {
                     scout.before -= u8::from(pred == entry);
                     return pred;
@@ -384,15 +493,15 @@ where
 
     /// Begins to walk back at a node to which a search for a key has led: the key's, or the one before.
     fn set_out_back(&self, scout: &mut Scout, key: &K, at: Option<Ref<Node>>) {
-        if scout.block == 0 {
+        if scout.near.block == 0 {
             return;
         }
-        let block = self.low_block(scout.block);
+        let block = self.low_block(scout.near.block);
         let entry = block.guess(Narrow::of(&self.comparator, key, block.header().shape().skip));
         let is_at = self.first_under(0, block.handle(entry)) == at;
         scout.heading = Heading::Backward;
         scout.before = entry as u8 + u8::from(!is_at);
-        self.find_in_parent(scout, scout.block);
+        self.find_in_parent(scout, scout.near.block);
         scout.left = self.take_left(scout);
         if scout.left != 0 {
             self.ask_left(scout);
@@ -401,36 +510,36 @@ where
 
     /// Into the block to the left: its nodes are on their way already.
     fn enter_left(&self, scout: &mut Scout) {
-        scout.block = scout.left;
+        scout.near.block = scout.left;
         scout.left = scout.far;
         if scout.left != 0 {
             self.ask_left(scout);
         }
-        scout.before = self.low_block(scout.block).header().shape().count as u8 + 1;
+        scout.before = self.low_block(scout.near.block).header().shape().count as u8 + 1;
     }
 
     /// Asks for the nodes of the block to the left, and for the block to the left of that.
     fn ask_left(&self, scout: &mut Scout) {
         if self.is_large() {
-            self.prefetch_nodes(scout.left, 0, self.low_block(scout.left).header().shape().count);
+            self.prefetch_nodes(scout.left, 0, self.low_block(scout.left).header().shape().count, Cache::First);
         }
         scout.far = self.take_left(scout);
     }
 
     /// The block to the left of those that are known, on its way; 0 if there is none, or the lanes do not tell.
     fn take_left(&self, scout: &mut Scout) -> u32 {
-        if !PARENTS || scout.parent == 0 {
+        if !PARENTS || scout.above.block == 0 {
             return 0;
         }
-        if scout.place == 0 {
+        if scout.above.place == 0 {
             self.leave_parent(scout);
-            if scout.parent == 0 {
+            if scout.above.block == 0 {
                 return 0;
             }
         } else {
-            scout.place -= 1;
+            scout.above.place -= 1;
         }
-        let left = self.high_block(scout.parent).handle(usize::from(scout.place));
+        let left = self.high_block(scout.above.block).handle(usize::from(scout.above.place));
         if left != 0 {
             self.prefetch_block(0, left);
         }
@@ -439,21 +548,21 @@ where
 
     /// Where a block is among the entries of its parent, if that has it.
     fn find_in_parent(&self, scout: &mut Scout, block: u32) {
-        if !PARENTS || scout.parent == 0 {
+        if !PARENTS || scout.above.block == 0 {
             return;
         }
-        let parent = self.high_block(scout.parent);
+        let parent = self.high_block(scout.above.block);
         let count = parent.header().shape().count;
         match (0..=count).find(|index| parent.handle(*index) == block) {
-            Some(place) => scout.place = place as u8,
-            None => scout.parent = 0,
+            Some(place) => scout.above.place = place as u8,
+            None => scout.above.block = 0,
         }
     }
 
     /// To the last entry of the parent's left neighbour, by a search in the lanes above; to none if a writer is in the way.
     #[cold]
     fn leave_parent(&self, scout: &mut Scout) {
-        let first = self.block_header(core::mem::take(&mut scout.parent)).first();
+        let first = self.block_header(core::mem::take(&mut scout.above.block)).first();
         let (Some(first), Some(mut lane)) = (first, self.lanes.height().checked_sub(1)) else { return };
         let target = Target { list: self, key: self.key(first), goal: Goal::Before, trusts_hints: true };
         let mut at = self.lanes.top(lane);
@@ -462,7 +571,7 @@ where
             match self.high_block(at).look(lane, &target, arrival) {
                 Look::Right(to) => (at, arrival) = (to, Arrival::FromLeft),
                 Look::Down { entry, .. } if lane == 1 => {
-                    scout.parent = at;
+                    scout.above.block = at;
                     return self.find_in_parent(scout, entry);
                 }
                 Look::Down { entry, .. } => (lane, at, arrival) = (lane - 1, entry, Arrival::FromAbove),

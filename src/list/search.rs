@@ -9,7 +9,8 @@ use crate::comparator::Comparator;
 use super::block::Proof;
 use super::lane::{Goal, Landing, Recorder, Target, Trail};
 use super::node::{Node, Ref};
-use super::{Key, List, prefetch};
+use super::prefetch::{self, Cache};
+use super::{Key, List};
 
 /// Descents that may be misled before hints are no longer believed, and then keys.
 const HINTED: usize = 2;
@@ -181,6 +182,6 @@ where
     /// Asks for the lines that a comparison and a look at the first version need.
     #[inline]
     pub(super) fn prefetch_node(&self, node: Ref<Node>) {
-        prefetch::start(self.node(node).address());
+        prefetch::start(self.node(node).address(), Cache::First);
     }
 }

@@ -194,3 +194,47 @@ fn walks_look_ahead() {
         assert_eq!(table.validate(), Ok(()));
     }
 }
+
+/// A long walk has nodes on their way further ahead, and blocks ahead of those; most of the time also while blocks are split there.
+#[test]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn long_walks_look_far_ahead() {
+    use super::Scout;
+    use std::ops::Bound;
+
+    for inserts in [false, true] {
+        let table = Memtable::<[u8]>::new();
+        let mut random = Random(5);
+        let mut keys: Vec<_> = (0..80_000).map(|_| key(&mut random)).collect();
+        assert!(keys.iter().all(|key| table.put(key, b"").is_ok()));
+        keys.sort();
+        let list = table.list();
+        assert!(list.is_huge(), "or there is nothing to look for");
+        let starts = keys[..keys.len() - 2_000].iter().step_by(3701).map(|key| Bound::Included(&key[..]));
+        let (mut far, mut steps) = (0, 0);
+        for bound in starts.chain([Bound::Unbounded]) {
+            let mut scout = Scout::new();
+            let mut next = list.first_from(bound, &mut scout).map(|first| list.stop(first));
+            for step in 0..600 {
+                let at = next.expect("there are more");
+                if step > 100 {
+                    let ahead = list.blocks_ahead(&scout);
+                    far += usize::from(ahead.is_some());
+                    steps += 1;
+                    // 24 nodes in blocks of 7 to 13, and 3 blocks.
+                    let as_said =
+                        inserts || ahead.is_some_and(|(nodes, blocks)| (1..=4).contains(&nodes) && blocks == 3);
+                    assert!(as_said, "{ahead:?}, {step} steps from {bound:?}");
+                }
+                if inserts && random.next() % 8 == 0 {
+                    let other = [list.key_at(at.position), &[random.next() as u8]].concat();
+                    let _ = table.put(&other, b"");
+                }
+                next = list.next_stop(at, &mut scout);
+            }
+        }
+        // A split where the walk is makes it a short one for a while.
+        assert!(10 * far > 6 * steps, "{far} of {steps}");
+        assert_eq!(table.validate(), Ok(()));
+    }
+}
