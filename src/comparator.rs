@@ -16,7 +16,7 @@ use core::cmp::Ordering;
 ///
 /// Constants are always correct, only slower; that is what the defaults are. A comparator that breaks these rules gets
 /// wrong answers, never undefined behaviour, a panic or an endless loop; `validate` of a table with some hundreds of its keys
-/// tells.
+/// most often tells.
 ///
 /// A panic in a comparator leaves the table usable; the write that met it is done or undone as a whole (lanes are maintained
 /// after a write has taken effect). A comparator must not write to, freeze or apply a batch to the table that is calling it:
@@ -69,7 +69,8 @@ pub trait Comparator<K: ?Sized> {
         [self.hint(key, skip), 0]
     }
 
-    /// How many leading units `a`, `b` and *every key between them* share; less than that is always correct.
+    /// How many leading units `a`, `b` and *every key between them* share; less than that is always correct. They come in either order,
+    /// and one of them need not be in the table.
     #[inline]
     fn common_prefix(&self, a: &K, b: &K) -> usize {
         let _ = (a, b);
@@ -287,8 +288,8 @@ impl<const N: usize> Comparator<[u8; N]> for BigEndian {
 ///
 /// # Correctness
 ///
-/// Every key in the table must start with the same `units` units; of other keys those may be missed whose hints do not happen to agree
-/// with the order. Keys that are only asked for, as the end of a range, need not: they are slow at worst.
+/// Every key in the table must start with the same `units` units; if another is put in, it and keys beside it may be missed. Keys that
+/// are only asked for, as the end of a range, need not: they are slow at worst.
 ///
 /// ```
 /// use memskip::{Bytewise, CommonPrefix, Memtable};

@@ -61,11 +61,19 @@
 //! ones with the rest. A second write path is not worth that.
 //!
 //! *Walks forward* have nodes on their way before they come to them, by the handles in the lowest lane: a few at a time, more as
-//! they go on. A node costs a walk 25 ns at a million entries, whether it is looked at or only asked for (each lies on a page of
-//! its own), so a short walk should not ask for what it does not reach. Until a test walked from every place in a block, walks from
+//! they go on. A node that was only asked for costs a short walk a third of one that it looks at (each lies on a page of
+//! its own), so it should not ask for what it does not reach. Until a test walked from every place in a block, walks from
 //! a quarter of the places that a seek can land in (the first key of a block, the last, a fence) missed the node at which to ask
 //! for more, and paid 180 ns an entry: with that mended, 160 entries behind a seek take half the time. All the figures before had
 //! come from scans of whole tables, which begin at the head, and of ten entries, which hardly showed it.
+//!
+//! A *long* walk (from some seventy entries on) is held up by two other things. A core can wait for some twenty lines at once: asking
+//! for twelve nodes at a time was slower (37 ns an entry) than for eight (30). An outer cache takes more requests (a line in 6 ns instead
+//! of 9 on the machine measured, where that is the cache that cores share, 45 ns away), so nodes are asked for there, two dozen ahead,
+//! and by the first cache only eight before they are needed. And then the blocks are the chain: one of them in each nine entries, each
+//! known by the one before. The lane above knows a dozen at once. Both together: 25 ns an entry became 18 in a good hour, 34 became 22 in a
+//! bad one; either alone is half of that. In tables that the caches hold it is a loss of a tenth, so it begins a lane higher than the rest.
+//! Asking the outer cache alone is no way: what is there already comes to the first no sooner (10,000 entries: 9 ns became 27).
 //!
 //! *Walks back* go by the lanes: the entry before, the block to the left by the block above, and only the base level's word that
 //! this is the node before. From 2.3 times a step forward to about one.
@@ -78,8 +86,8 @@
 //! Keys of 16 random bytes. Comparisons are the same from 10^3 to 10^7 entries: 1.0 for a hit, 0.2 for a miss, 0.5 for a random
 //! insert, 1.1 for an ascending one, 1.0 for a seek of a key that is there and ten steps; what a key shares with another is asked 0 to
 //! 0.9 times for a miss, 1.1 for an insert. Under callgrind, at 10^3 / 10^4 / 10^5 / 10^6 entries, a hit
-//! takes 427 / 531 / 634 / 738 instructions; at 10^6 it misses a last-level cache of 1 MiB 8.7 times, five or six of which are
-//! lines that are asked for together, and a step forward takes 101 instructions (58 where nothing is asked for) and 1.7 misses. Web
+//! takes 430 / 535 / 639 / 744 instructions, a miss 393 / 529 / 645 / 750; at 10^6 a hit misses a last-level cache of 1 MiB 8.7 times, five
+//! or six of which are lines that are asked for together, and a step forward takes 146 instructions (58 where nothing is asked for). Web
 //! addresses take 1,270 instructions a hit where random keys take 765: blocks whose range spans two hosts tie by first words (three
 //! times a get), and by second ones (0.7 times). A tie decides between two blocks, and both are asked for before it is decided:
 //! 0.94 of the time. (`benches/peers`, `curve`; `tests/cost.rs` asserts the comparisons.)
@@ -147,13 +155,13 @@
 //! | `block.rs` | `MAX_SKIP` one or two greater, or 2^40 | needs a dozen keys that share 16 MiB; `encode` asserts it |
 //! | `lane.rs` `split.rs` | `H - 1` → `+`, `/` in `height`; `<` → `<=`, `+` → `*` in `has_lane` and before the lane above is told (`put`); `behind + index` → `*` where `plan` takes an old hint; `shared > 0` → `>=` there | guarded twice: no lane is made above the last level; the old hint is taken only where an entry names nothing; what every key shares asks nothing of one |
 //! | `lane.rs` | some of the test whether an entry is filed already (`place`, "`index > 0 && …`") | the comparisons that follow find that out |
-//! | `block.rs` | in `rank`: `!GLANCES` without `!`, `(N - 3) / STRIDE` → `+`, `*`, `%`, `1 + STRIDE` → `*`; in `glance`: all of `is_alone` and of which entry is next, `is_before_fence` → `false`; in `peek`: `low < count` → `<=` | the other way of counting, or strides that begin one earlier or add nothing; a slower look, or a longer walk, to the same end |
-//! | `scout.rs` `position.rs` | the straight steps → `None`; how much is asked for, and when (`look_around`, `set_out_from`, `step_forward`, `turn_forward`; `heading` in `set_out`) | only speed; that a walk goes on asking is tested (`walks_look_ahead`) |
+//! | `block.rs` | in `rank`: `!GLANCES` without `!`, `(N - 3) / STRIDE` → `+`, `*`, `%`, `1 + STRIDE` → `*`; in `glance`: `is_before_fence` → `false` | the other way of counting, or strides that begin one earlier or add nothing; a slower look, or a longer walk, to the same end |
+//! | `scout.rs` `position.rs` | the straight steps → `None`; how much is asked for, and when (`look_around`, `set_out_from`, `step_forward`, `turn_forward`, `ask_far`, `find_above`, `ask_block`; `heading` in `set_out`) | only speed; that a walk goes on asking, and how far ahead, is tested (`walks_look_ahead`, `long_walks_look_far_ahead`) |
 //! | `shard.rs` | the guard `SOLE` → `true` | it is `true` where addresses have 64 bits |
 //! | `block.rs` `scout.rs` | `ranks_are_counts` → nothing, `2 * index` → `+`, `/`; `looks_ahead` → `true` | in tests themselves |
 //! | `block.rs` | `index + 1` → `*` in `put_behind` | one entry is moved too many, onto the place that is written next |
 //! | `batch.rs` `directory.rs` `search.rs` | `!spot.close()` without `!` in `count_one`; `\|\|` → `&&` in `put_back`; the guard `goal == Goal::At` → `false` in `search` | once more round the loop, or the slower of two ways, to the same end: it finds the link closed; pushes the spares one by one; walks to the node |
-//! | `prefetch.rs` `lane.rs` `multi.rs` `block.rs` `scout.rs` | all of `prefetch`; which kind of block is asked for (`prefetch_block`); `lane - 1` → `+`, `/` in `turn_in_lane`; `fetch` → `()`, or for other tables; `next` of `look` and `peek`: `<` → `<=`, `low + 1` → `*` | what is asked for ahead shows in no answer. That it is asked for is counted where it goes through the arena (`tests/mutants_cost.rs`); here another line is asked for, or one more |
+//! | `prefetch.rs` `lane.rs` `multi.rs` `block.rs` `scout.rs` | all of `prefetch`; which kind of block is asked for (`prefetch_block`); `lane - 1` → `+`, `/` in `turn_in_lane`; `fetch` → `()`, or for other tables | what is asked for ahead shows in no answer. That it is asked for is counted where it goes through the arena (`tests/mutants_cost.rs`); here another line is asked for, or one more |
 //! | `version.rs` `shard.rs` `slab.rs` `inspect.rs` `split.rs` | no arm for a stamped number in `newest`; `spend_entries` → `false`; which half of a split block the finger remembers (`put`: `\|\|` → `&&`, `>=` → `<`); `slab_size < 2 * size` → `<=`; `used() / size_of` → `*` in `check_base` | only speed: the slow way gives the same; the finger is one step off; a slab of exactly two blocks; a walk in circles is found after more steps |
 //! | `block.rs` `version.rs` `batch.rs` | `unchanged` → `true`; `close` → `true`; `!is_closed()` without `!` in `count_one` | windows of a few instructions, killed by the loom models `lane_split_against_reader` and `put_at_onto_a_linking_batch` |
 //! | `node.rs` `version.rs` `write.rs` | `is_closed` → `false`; `word & COUNTED` → `\|`, `^` in `decode`; `is_uncounted` → `false` | the same; killed by the loom model `put_at_below_a_new_keys_batch` |
@@ -162,9 +170,10 @@
 //!
 //! # What is left undone
 //!
-//! Descending loads search for every key. Dropping a table
-//! costs what the allocator takes to give its chunks back (about 14 ms for a million entries from glibc; huge pages or recycled
-//! tables avoid it). Stepping back through the versions of one key walks the newer ones each time.
+//! Descending loads search for every key. Dropping a table is a few dozen calls of the allocator, and takes as long as that needs to give
+//! the chunks back: for a million entries 8 to 14 ms with glibc as it comes, which unmaps them; 0.02 ms with one that keeps them (glibc
+//! told to, mimalloc). The same decides about ascending loads: 95 ns an entry where every page is new, 40 where it is not. Stepping back
+//! through the versions of one key walks the newer ones each time.
 //!
 //! # In kernels and firmware
 //!
