@@ -10,8 +10,9 @@
 //!
 //! Forward, a few nodes are asked for at a time: when the walk comes to `turn`, `later` becomes that, and some more are asked for,
 //! each time more than before. So a walk of ten entries asks for few that it does not come to (each costs a third of one that it
-//! does), and a long one has a dozen or two on their way, for which it asks the second cache. `turn` lies ahead, and is met, since it is in the base level. (Where a split
-//! comes in between two looks at a block it may lie behind; then the walk goes on unaided, and so it does once the lane has ended.)
+//! does). `turn` lies ahead, and is met, since it is in the base level. (Where a split comes in between two looks at a block it may lie
+//! behind; then the walk goes on unaided, and so it does once the lane has ended.) A long walk asks twice, an outer cache first, and
+//! goes by the lane above to have the blocks in time.
 //!
 //! Blocks have links to the right only; to the left leads the entry before in the block above, the parent.
 //!
@@ -229,14 +230,14 @@ where
         let shape = header.shape();
         let entry = low.guess(Narrow::of(&self.comparator, key, shape.skip));
         if goal == Goal::Before {
-            self.prefetch_nodes(block, 0, entry, Cache::First);
+            self.prefetch_nodes(block, 0, entry);
         } else {
             // The block first: the way on leads through it.
             let next = header.next();
             if next != 0 && shape.count < entry + 1 + NEAR + usize::from(STRIDE) {
                 self.prefetch_block(0, next);
             }
-            self.prefetch_nodes(block, entry, (entry + 1 + NEAR).min(shape.count), Cache::First);
+            self.prefetch_nodes(block, entry, (entry + 1 + NEAR).min(shape.count));
         }
         entry as u8
     }
@@ -369,9 +370,10 @@ where
             if next == 0 {
                 return;
             }
-            // 0, unless the parent was split.
-            *from = Spot { block: next, place: from.place - count };
             parent = self.high_block(next);
+            // Entry 0, unless the parent was split.
+            let place = (from.place - count).min(parent.header().shape().count as u8);
+            *from = Spot { block: next, place };
             if let after @ 1.. = parent.header().next() {
                 self.prefetch_block(1, after);
             }
@@ -440,10 +442,10 @@ where
 
     /// Asks for the nodes of a block, from one entry to another.
     #[inline]
-    fn prefetch_nodes(&self, block: u32, from: usize, to: usize, cache: Cache) {
+    fn prefetch_nodes(&self, block: u32, from: usize, to: usize) {
         for handle in self.low_block(block).handles(from, to) {
             if let Some(node) = self.first_under(0, handle) {
-                prefetch::start(self.node(node).address(), cache);
+                self.prefetch_node(node);
             }
         }
     }
@@ -521,7 +523,7 @@ where
     /// Asks for the nodes of the block to the left, and for the block to the left of that.
     fn ask_left(&self, scout: &mut Scout) {
         if self.is_large() {
-            self.prefetch_nodes(scout.left, 0, self.low_block(scout.left).header().shape().count, Cache::First);
+            self.prefetch_nodes(scout.left, 0, self.low_block(scout.left).header().shape().count);
         }
         scout.far = self.take_left(scout);
     }
