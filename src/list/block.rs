@@ -434,6 +434,11 @@ impl<D: Digest, const N: usize> Block<D, N> {
         self.handles.iter().take(to.saturating_add(1)).skip(from).map(|handle| handle.load(order::FOLLOW))
     }
 
+    /// The first entry with this handle.
+    pub(super) fn place_of(&self, handle: u32) -> Option<usize> {
+        self.handles(0, self.header.shape().count).position(|entry| entry == handle)
+    }
+
     /// The hint of an entry; of entry 0 the fence.
     #[inline]
     pub(super) fn hint(&self, index: usize) -> D {

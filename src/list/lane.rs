@@ -167,7 +167,7 @@ where
     }
     #[inline]
     fn shares(&self, node: Ref<Node>, units: usize) -> bool {
-        self.list.comparator.common_prefix(self.list.key(node), self.key) >= units
+        self.list.shares(node, self.key, units)
     }
     #[inline]
     fn trusts_hints(&self) -> bool {

@@ -299,8 +299,7 @@ where
         if scout.near.block == 0 {
             return false;
         }
-        let block = self.low_block(scout.near.block);
-        let place = block.handles(0, block.header().shape().count).position(|entry| entry == raw(node));
+        let place = self.low_block(scout.near.block).place_of(raw(node));
         scout.near.place = place.unwrap_or(0) as u8;
         place.is_some()
     }
@@ -343,15 +342,16 @@ where
 
     /// Finds the block that a long walk has come to in the lane above, at or a little behind where it was when the walk began.
     fn find_above(&self, scout: &mut Scout) {
+        /// Parents that the entries up to there can lie in.
+        const PASSED: usize = 3;
         let mut at = scout.above.block;
         scout.above = Spot::NOWHERE;
-        for _ in 0..LEAD {
+        for _ in 0..PASSED {
             if at == 0 {
                 return;
             }
             let parent = self.high_block(at);
-            let mut entries = parent.handles(0, parent.header().shape().count);
-            if let Some(place) = entries.position(|entry| entry == scout.ahead.block) {
+            if let Some(place) = parent.place_of(scout.ahead.block) {
                 scout.above = Spot { block: at, place: place as u8 };
                 return (0..LEAD).for_each(|_| self.ask_block(&mut scout.above));
             }
@@ -553,9 +553,7 @@ where
         if !PARENTS || scout.above.block == 0 {
             return;
         }
-        let parent = self.high_block(scout.above.block);
-        let count = parent.header().shape().count;
-        match (0..=count).find(|index| parent.handle(*index) == block) {
+        match self.high_block(scout.above.block).place_of(block) {
             Some(place) => scout.above.place = place as u8,
             None => scout.above.block = 0,
         }

@@ -126,11 +126,18 @@ where
         self.walk(None, key, goal)
     }
 
+    /// Whether a key shares so many units with a node's.
+    #[inline]
+    pub(super) fn shares(&self, node: Ref<Node>, key: &K, units: usize) -> bool {
+        self.comparator.common_prefix(self.key(node), key) >= units
+    }
+
     /// Whether what is proven of keys that begin like this node's holds for this one.
     #[inline]
     pub(super) fn holds(&self, proof: Proof, node: Ref<Node>, key: &K) -> bool {
-        let shares = |units| units == 0 || self.comparator.common_prefix(self.key(node), key) >= units;
-        proof.units().is_some_and(|units| shares(units.max(self.comparator.assumed_prefix())))
+        let Some(units) = proof.units() else { return false };
+        let units = units.max(self.comparator.assumed_prefix());
+        units == 0 || self.shares(node, key, units)
     }
 
     /// The gap of a key that is proven to lie between two nodes (or behind the first, if there is no second), unless there is
