@@ -23,6 +23,8 @@ struct Walk<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
     back: Option<Stop<'a>>,
     /// What each end knows of what lies ahead of it.
     scouts: [Scout; 2],
+    /// Whether there is an end that front and back have to look out for: a bound, or one another.
+    guards: [bool; 2],
     done: bool,
 }
 
@@ -34,6 +36,7 @@ impl<K: ?Sized, C, A, S, const H: usize> Clone for Walk<'_, '_, K, C, A, S, H> {
             front: self.front,
             back: self.back,
             scouts: self.scouts,
+            guards: self.guards,
             done: self.done,
         }
     }
@@ -41,7 +44,9 @@ impl<K: ?Sized, C, A, S, const H: usize> Clone for Walk<'_, '_, K, C, A, S, H> {
 
 impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Walk<'a, 'k, K, C, A, S, H> {
     fn new(list: &'a List<K, C, A, S, H>, bounds: (Bound<&'k K>, Bound<&'k K>)) -> Self {
-        Self { list, bounds, front: None, back: None, scouts: [Scout::new(); 2], done: false }
+        let is_bound = |bound| !matches!(bound, Bound::Unbounded);
+        let guards = [is_bound(bounds.1), is_bound(bounds.0)];
+        Self { list, bounds, front: None, back: None, scouts: [Scout::new(); 2], guards, done: false }
     }
 }
 
@@ -61,6 +66,7 @@ where
             Some(front) => self.list.next_stop(front, &mut self.scouts[0]),
         };
         self.front = next.filter(|next| self.is_ahead(*next));
+        self.guards[1] = true;
         self.end_unless(self.front)
     }
 
@@ -101,6 +107,7 @@ where
             Some(back) => self.list.previous_position(back.position, &mut self.scouts[1]),
         };
         self.back = next.map(|next| self.list.stop(next)).filter(|next| self.is_left(*next));
+        self.guards[0] = true;
         self.end_unless(self.back)
     }
 }
@@ -145,7 +152,10 @@ where
     #[inline]
     fn step(&mut self) -> Option<Entry<'a, K>> {
         let Walk { list, front, scouts, .. } = &self.walk;
-        let next = list.next_straight((*front)?, &scouts[0]).filter(|next| self.walk.is_ahead(*next))?;
+        let next = list.next_straight((*front)?, &scouts[0])?;
+        if self.walk.guards[0] && !self.walk.is_ahead(next) {
+            return None;
+        }
         let (key, visible) = list.read_plainly(next, self.view)?;
         self.walk.front = Some(next);
         Some(Entry::new(key, visible))
@@ -169,7 +179,10 @@ where
     #[inline]
     fn step_back(&mut self) -> Option<Entry<'a, K>> {
         let Walk { list, back, scouts, .. } = &self.walk;
-        let next = list.previous_straight((*back)?, &scouts[1]).filter(|next| self.walk.is_left(*next))?;
+        let next = list.previous_straight((*back)?, &scouts[1])?;
+        if self.walk.guards[1] && !self.walk.is_left(next) {
+            return None;
+        }
         let (key, visible) = list.read_plainly(next, self.view)?;
         self.walk.back = Some(next);
         self.walk.scouts[1].follow_back();
@@ -339,7 +352,9 @@ impl<'a, 'k, K: ?Sized, C, A: Arena, S, const H: usize> Range<'a, 'k, K, C, A, S
         scouts: [Scout; 2],
     ) -> Self {
         let [front, back] = [front, back].map(|end| end.map(|at| list.stop(at)));
-        Self { walk: Walk { front, back, scouts, ..Walk::new(list, bounds) }, view }
+        let new = Walk::new(list, bounds);
+        let guards = [new.guards[0] || back.is_some(), new.guards[1] || front.is_some()];
+        Self { walk: Walk { front, back, scouts, guards, ..new }, view }
     }
 
     /// Where it stands, and what its ends know.

@@ -353,6 +353,12 @@ impl Proof {
     }
 }
 
+/// Between an entry that is before a key and the last that may be, the one to ask.
+#[inline]
+fn middle(low: usize, high: usize) -> usize {
+    low + (high - low).div_ceil(2)
+}
+
 /// What a look into a block says.
 #[derive(Clone, Copy)]
 pub(super) enum Look {
@@ -374,6 +380,16 @@ pub(super) enum Peek {
     Tie(Ref<Node>),
     /// The key may be behind this node, the first of the next block.
     Fence(Ref<Node>),
+}
+
+/// What a look into a block of an upper lane has to wait for, as far as that can be told beforehand.
+#[derive(Clone, Copy)]
+pub(super) enum Wait {
+    /// The first node of the next block.
+    Fence(Ref<Node>),
+    /// The first node under the middle one of the entries (raw) that tie with the key. The search goes on at the last of them, or at
+    /// the one before the first, if it is not between.
+    Middle { before: u32, middle: u32, last: u32 },
 }
 
 /// Compares the key of a node with the one that is looked for.
@@ -575,7 +591,7 @@ impl<D: Digest, const N: usize> Block<D, N> {
         }
         // The key is behind entry `low` and before entry `high + 1`; what is between ties with it.
         while low < high {
-            let middle = low + (high - low).div_ceil(2);
+            let middle = middle(low, high);
             let Some(node) = probe.first_under(lane, self.handle(middle)) else { return Look::Torn };
             match probe.compare(node) {
                 Ordering::Less => low = middle,
@@ -588,6 +604,21 @@ impl<D: Digest, const N: usize> Block<D, N> {
         let is_conditional = trusts_hints && self.header.like().is_none();
         let proof = Proof::of(low, if is_conditional { shape.skip } else { 0 });
         if self.header.unchanged(version) { Look::Down { entry, next, proof } } else { Look::Torn }
+    }
+
+    /// What a [`look`](Self::look) will wait for, if hints do not do.
+    pub(super) fn wait<K: ?Sized>(&self, probe: &impl Probe<K>) -> Option<Wait> {
+        let Shape { count, skip } = self.header.shape();
+        if self.header.like().is_some_and(|like| !probe.shares(like, skip)) {
+            return None;
+        }
+        let wanted: D = probe.digest(skip);
+        if let Some(node) = self.header.fence_node().filter(|_| wanted >= self.fence()) {
+            return (wanted == self.fence()).then_some(Wait::Fence(node));
+        }
+        let (low, high) = self.ties(wanted, count.min(Self::ROOM));
+        let middle = self.handle(middle(low, high));
+        (low < high && middle != 0).then(|| Wait::Middle { before: self.handle(low), middle, last: self.handle(high) })
     }
 
     /// In the lowest lane: what is behind an entry, raw. Behind the last it is the right neighbour's first; without a neighbour, 0.

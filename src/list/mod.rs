@@ -27,8 +27,10 @@
 //! swap fails, it walks on from n1 and meets the winner: the same key, then it adds a version there, or another, and it tries
 //! the gap that is left. There is no third way, since `next` of a published node changes by such swaps only.
 
+mod backward;
 mod batch;
 mod block;
+mod forward;
 mod inspect;
 mod key;
 mod lane;

@@ -9,7 +9,7 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::block::{Arrival, Look, Peek, Proof};
+use super::block::{Arrival, Look, Peek, Probe, Proof, Wait};
 use super::lane::{Goal, Target};
 use super::node::{Node, Ref};
 use super::position::{Position, View, Visible};
@@ -31,8 +31,10 @@ enum Turn {
     Lane { lane: usize, at: u32, arrival: Arrival },
     /// Compare the key with this node, which ties with it in this block of the lowest lane.
     Tie { at: u32, node: Ref<Node> },
-    /// Look at this block of the lowest lane, with the keys that its hints do not tell apart.
-    Keys { at: u32, arrival: Arrival },
+    /// Find the node under this entry of this block's, which will be compared with the key.
+    Under { lane: usize, at: u32, entry: u32 },
+    /// Look at this block, with the keys that its hints do not tell apart.
+    Keys { lane: usize, at: u32, arrival: Arrival },
     /// Look whether the key is between these nodes, walk from the first if that is not proven.
     Land { start: Option<Ref<Node>>, next: Option<Ref<Node>>, proof: Proof },
     /// Look at what this node holds.
@@ -80,7 +82,8 @@ where
                     Turn::Idle => continue,
                     Turn::Lane { lane, at, arrival } => self.turn_in_lane(key(search.index), lane, at, arrival),
                     Turn::Tie { at, node } => Ok(Some(self.turn_at_tie(key(search.index), at, node))),
-                    Turn::Keys { at, arrival } => self.turn_at_keys(key(search.index), at, arrival),
+                    Turn::Under { lane, at, entry } => Ok(Some(self.turn_under(lane, at, entry))),
+                    Turn::Keys { lane, at, arrival } => self.turn_at_keys(key(search.index), lane, at, arrival),
                     Turn::Land { start, next, proof } => self.turn_at_landing(key(search.index), (start, next), proof),
                     Turn::Read(node) => {
                         found(search.index, self.visible(Position::of(node), view));
@@ -122,50 +125,78 @@ where
         }
     }
 
-    /// One look at a block. `Err`: better searched alone (a tie high up, a writer in the way).
+    /// One look at a block. `Err`: better searched alone (a writer in the way).
     #[inline]
     fn turn_in_lane(&self, key: &K, lane: usize, at: u32, arrival: Arrival) -> Result<Option<Turn>, Alone> {
         let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
         if lane > 0 {
-            let block = self.high_block(at);
-            let look = block.glance(lane, &target, arrival).unwrap_or_else(|| block.look(lane, &target, arrival));
-            return match look {
-                Look::Hit(node) => Ok(Some(Turn::Read(node))),
-                Look::Right(at) => {
-                    self.prefetch_block(lane, at);
-                    Ok(Some(Turn::Lane { lane, at, arrival: Arrival::FromLeft }))
-                }
-                Look::Down { entry, .. } => {
-                    self.prefetch_block(lane - 1, entry);
-                    Ok(Some(Turn::Lane { lane: lane - 1, at: entry, arrival: Arrival::FromAbove }))
-                }
-                Look::Torn => Err(Alone),
+            return match self.high_block(at).glance(lane, &target, arrival) {
+                Some(look) => self.turn_after(lane, look),
+                None => self.turn_in_doubt(&target, lane, at, arrival),
             };
         }
         if arrival == Arrival::FromLeft {
-            return self.turn_at_keys(key, at, arrival);
+            return self.turn_at_keys(key, lane, at, arrival);
         }
         match self.low_block(at).peek(&target) {
-            Peek::Sure(look) => self.turn_after(look),
+            Peek::Sure(look) => self.turn_after(lane, look),
             Peek::Tie(node) => {
                 self.prefetch_node(node);
                 Ok(Some(Turn::Tie { at, node }))
             }
             Peek::Fence(node) => {
                 self.prefetch_node(node);
-                Ok(Some(Turn::Keys { at, arrival }))
+                Ok(Some(Turn::Keys { lane, at, arrival }))
             }
         }
     }
 
-    /// Where a look at the lowest lane leads.
+    /// In an upper lane, where keys have to be compared: asks for what that will touch.
+    #[inline(never)]
+    fn turn_in_doubt(
+        &self,
+        target: &Target<'_, K, C, A, S, H>,
+        lane: usize,
+        at: u32,
+        arrival: Arrival,
+    ) -> Result<Option<Turn>, Alone> {
+        let may_wait = self.is_large() && arrival == Arrival::FromAbove;
+        match may_wait.then(|| self.high_block(at).wait(target)).flatten() {
+            Some(Wait::Fence(node)) => {
+                self.prefetch_node(node);
+                Ok(Some(Turn::Keys { lane, at, arrival }))
+            }
+            Some(Wait::Middle { before, middle, last }) => {
+                // Where the search goes on is asked for first: one of those is the next block.
+                for entry in [before, middle, last] {
+                    target.prefetch(lane, entry);
+                }
+                Ok(Some(Turn::Under { lane, at, entry: middle }))
+            }
+            None => self.turn_at_keys(target.key, lane, at, arrival),
+        }
+    }
+
     #[inline]
-    fn turn_after(&self, look: Look) -> Result<Option<Turn>, Alone> {
+    fn turn_under(&self, lane: usize, at: u32, entry: u32) -> Turn {
+        if let Some(node) = self.first_under(lane, entry) {
+            self.prefetch_node(node);
+        }
+        Turn::Keys { lane, at, arrival: Arrival::FromAbove }
+    }
+
+    /// Where a look leads.
+    #[inline]
+    fn turn_after(&self, lane: usize, look: Look) -> Result<Option<Turn>, Alone> {
         match look {
             Look::Hit(node) => Ok(Some(Turn::Read(node))),
             Look::Right(at) => {
-                self.prefetch_block(0, at);
-                Ok(Some(Turn::Lane { lane: 0, at, arrival: Arrival::FromLeft }))
+                self.prefetch_block(lane, at);
+                Ok(Some(Turn::Lane { lane, at, arrival: Arrival::FromLeft }))
+            }
+            Look::Down { entry, .. } if lane > 0 => {
+                self.prefetch_block(lane - 1, entry);
+                Ok(Some(Turn::Lane { lane: lane - 1, at: entry, arrival: Arrival::FromAbove }))
             }
             Look::Down { entry, next, proof } => {
                 let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
@@ -184,13 +215,17 @@ where
         if self.compare(node, key) == Ordering::Equal {
             Turn::Read(node)
         } else {
-            Turn::Keys { at, arrival: Arrival::FromAbove }
+            Turn::Keys { lane: 0, at, arrival: Arrival::FromAbove }
         }
     }
 
-    fn turn_at_keys(&self, key: &K, at: u32, arrival: Arrival) -> Result<Option<Turn>, Alone> {
+    fn turn_at_keys(&self, key: &K, lane: usize, at: u32, arrival: Arrival) -> Result<Option<Turn>, Alone> {
         let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
-        self.turn_after(self.low_block(at).look(0, &target, arrival))
+        let look = match lane {
+            0 => self.low_block(at).look(lane, &target, arrival),
+            _ => self.high_block(at).look(lane, &target, arrival),
+        };
+        self.turn_after(lane, look)
     }
 
     /// The last step: `Ok(None)` is a miss.

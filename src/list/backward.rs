@@ -1,0 +1,185 @@
+//! Walking back: by the lowest lane, which knows the node before.
+//!
+//! ```text
+//! block        far     left    the walk's
+//! asked for    lines   nodes   nodes (all here)
+//! ```
+//!
+//! Blocks have links to the right only; to the left leads the entry before in the block above, the parent.
+
+use crate::arena::Arena;
+use crate::clock::SeqClock;
+use crate::comparator::Comparator;
+
+use super::block::{Arrival, Digest, Look, Narrow};
+use super::lane::{Goal, Target};
+use super::node::{Node, NodeRef, Ref};
+use super::scout::{Heading, STRAIGHT, Scout, Seeker};
+use super::search::{Found, Gap};
+use super::{Key, List};
+
+/// Nodes that a step back walks over to the one before, if the lowest lane lacks them. Sparse lanes leave gaps of one or two.
+const REACH: usize = 8;
+
+/// Whether walks back go by the block above. It is a kilobyte of code, and where addresses have 32 bits a search is cheap.
+const PARENTS: bool = cfg!(target_pointer_width = "64");
+
+impl<K, C, A, S, const H: usize> List<K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    /// Finds a key, or where it would be (with `Before`: the gap before it, in any case), for a walk back from there.
+    pub(super) fn seek_back(&self, key: &K, goal: Goal, scout: &mut Scout) -> Found {
+        let mut seeker = Seeker::new(self, key, Goal::Before);
+        let found = match goal {
+            Goal::At => self.find(key, &mut seeker),
+            Goal::Before => Found::Gap(self.find_before(key, &mut seeker)),
+        };
+        *scout = seeker.scout();
+        self.set_out_back(
+            scout,
+            key,
+            match found {
+                Found::Node(node) => Some(node),
+                Found::Gap(gap) => gap.pred,
+            },
+        );
+        found
+    }
+
+    /// The node before another, if the block that the walk is in knows it: the usual step.
+    #[inline]
+    pub(super) fn step_straight_back(&self, scout: &Scout, at: Ref<Node>) -> Option<(Ref<Node>, NodeRef<'_>)> {
+        if !STRAIGHT || scout.before == 0 {
+            return None;
+        }
+        let entry = self.first_under(0, self.low_block(scout.near.block).handle(scout.before as usize - 1))?;
+        let node = self.node(entry);
+        (node.header().next.follow() == Some(at)).then_some((entry, node))
+    }
+
+    /// The node before `at`, by the lanes if they know, else by a search.
+    pub(super) fn step_back(&self, scout: &mut Scout, at: Ref<Node>) -> Option<Ref<Node>> {
+        if scout.heading == Heading::Backward {
+            if scout.before == 0 && scout.left != 0 {
+                self.enter_left(scout);
+            }
+            if let Some(entry) = scout.before.checked_sub(1) {
+                let entry = self.first_under(0, self.low_block(scout.near.block).handle(entry as usize));
+                if let Some(Gap { pred, .. }) = self.last_before(entry, at) {
+                    scout.before -= u32::from(pred == entry);
+                    return pred;
+                }
+            }
+        }
+        match self.seek_back(self.key(at), Goal::Before, scout) {
+            Found::Gap(gap) if gap.succ == Some(at) => gap.pred,
+            _ => None,
+        }
+    }
+
+    /// The node before `at`, in a short walk from a node that should not be far (none: the head).
+    #[inline]
+    fn last_before(&self, start: Option<Ref<Node>>, at: Ref<Node>) -> Option<Gap> {
+        let mut pred = start;
+        for steps in 0..REACH {
+            let next = self.next_link(pred).follow()?;
+            if next == at {
+                return Some(Gap { pred, succ: Some(at), start, steps });
+            }
+            pred = Some(next);
+        }
+        None
+    }
+
+    /// Begins to walk back at a node to which a search for a key has led: the key's, or the one before.
+    fn set_out_back(&self, scout: &mut Scout, key: &K, at: Option<Ref<Node>>) {
+        if scout.near.block == 0 {
+            return;
+        }
+        let block = self.low_block(scout.near.block);
+        let entry = block.guess(Narrow::of(&self.comparator, key, block.header().shape().skip));
+        let is_at = self.first_under(0, block.handle(entry)) == at;
+        scout.heading = Heading::Backward;
+        scout.before = entry as u32 + u32::from(!is_at);
+        self.find_in_parent(scout, scout.near.block);
+        scout.left = self.take_left(scout);
+        if scout.left != 0 {
+            self.ask_left(scout);
+        }
+    }
+
+    /// Into the block to the left: its nodes are on their way already.
+    fn enter_left(&self, scout: &mut Scout) {
+        scout.near.block = scout.left;
+        scout.left = scout.far;
+        if scout.left != 0 {
+            self.ask_left(scout);
+        }
+        scout.before = self.low_block(scout.near.block).header().shape().count as u32 + 1;
+    }
+
+    /// Asks for the nodes of the block to the left, and for the block to the left of that.
+    fn ask_left(&self, scout: &mut Scout) {
+        if self.is_large() {
+            self.prefetch_nodes(scout.left, 0, self.low_block(scout.left).header().shape().count);
+        }
+        scout.far = self.take_left(scout);
+    }
+
+    /// The block to the left of those that are known, on its way; 0 if there is none, or the lanes do not tell.
+    fn take_left(&self, scout: &mut Scout) -> u32 {
+        if !PARENTS || scout.above.block == 0 {
+            return 0;
+        }
+        if scout.above.place == 0 {
+            self.leave_parent(scout);
+            if scout.above.block == 0 {
+                return 0;
+            }
+        } else {
+            scout.above.place -= 1;
+        }
+        let left = self.high_block(scout.above.block).handle(scout.above.place as usize);
+        if left != 0 {
+            self.prefetch_block(0, left);
+        }
+        left
+    }
+
+    /// Where a block is among the entries of its parent, if that has it.
+    fn find_in_parent(&self, scout: &mut Scout, block: u32) {
+        if !PARENTS || scout.above.block == 0 {
+            return;
+        }
+        match self.high_block(scout.above.block).place_of(block) {
+            Some(place) => scout.above.place = place as u32,
+            None => scout.above.block = 0,
+        }
+    }
+
+    /// To the last entry of the parent's left neighbour, by a search in the lanes above; to none if a writer is in the way.
+    #[cold]
+    fn leave_parent(&self, scout: &mut Scout) {
+        let first = self.block_header(core::mem::take(&mut scout.above.block)).first();
+        let (Some(first), Some(mut lane)) = (first, self.lanes.height().checked_sub(1)) else { return };
+        let target = Target { list: self, key: self.key(first), goal: Goal::Before, trusts_hints: true };
+        let mut at = self.lanes.top(lane);
+        let mut arrival = Arrival::FromAbove;
+        while lane > 0 {
+            match self.high_block(at).look(lane, &target, arrival) {
+                Look::Right(to) => (at, arrival) = (to, Arrival::FromLeft),
+                Look::Down { entry, .. } if lane == 1 => {
+                    scout.above.block = at;
+                    return self.find_in_parent(scout, entry);
+                }
+                Look::Down { entry, .. } => (lane, at, arrival) = (lane - 1, entry, Arrival::FromAbove),
+                Look::Hit(_) | Look::Torn => return,
+            }
+            self.prefetch_block(lane, at);
+        }
+    }
+}
