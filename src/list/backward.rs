@@ -1,8 +1,8 @@
 //! Walking back: by the lowest lane, which knows the node before.
 //!
 //! ```text
-//! block        far     left    the walk's
-//! asked for    lines   nodes   nodes (all here)
+//! block        left[1]   left[0]   the walk's            of a long walk   left[5]   left[3]                    left[0]
+//! asked for    lines     nodes     nodes (all here)                       lines     nodes, of an outer cache   nodes
 //! ```
 //!
 //! Blocks have links to the right only; to the left leads the entry before in the block above, the parent.
@@ -14,12 +14,18 @@ use crate::comparator::Comparator;
 use super::block::{Arrival, Digest, Look, Narrow};
 use super::lane::{Goal, Target};
 use super::node::{Node, NodeRef, Ref};
-use super::scout::{Heading, STRAIGHT, Scout, Seeker};
+use super::prefetch::Cache;
+use super::scout::{AHEAD, Heading, STRAIGHT, Scout, Seeker};
 use super::search::{Found, Gap};
 use super::{Key, List};
 
 /// Nodes that a step back walks over to the one before, if the lowest lane lacks them. Sparse lanes leave gaps of one or two.
 const REACH: usize = 8;
+
+/// Blocks that a walk back has gone through when it is a long one.
+const LONG: u32 = 8;
+/// Of which block to the left a long walk asks for the nodes first.
+const FAR: usize = 3;
 
 /// Whether walks back go by the block above. It is a kilobyte of code, and where addresses have 32 bits a search is cheap.
 const PARENTS: bool = cfg!(target_pointer_width = "64");
@@ -64,7 +70,7 @@ where
     /// The node before `at`, by the lanes if they know, else by a search.
     pub(super) fn step_back(&self, scout: &mut Scout, at: Ref<Node>) -> Option<Ref<Node>> {
         if scout.heading == Heading::Backward {
-            if scout.before == 0 && scout.left != 0 {
+            if scout.before == 0 && scout.left[0] != 0 {
                 self.enter_left(scout);
             }
             if let Some(entry) = scout.before.checked_sub(1) {
@@ -106,28 +112,41 @@ where
         scout.heading = Heading::Backward;
         scout.before = entry as u32 + u32::from(!is_at);
         self.find_in_parent(scout, scout.near.block);
-        scout.left = self.take_left(scout);
-        if scout.left != 0 {
-            self.ask_left(scout);
+        scout.left[0] = self.take_left(scout);
+        if scout.left[0] != 0 {
+            self.ask_left(scout.left[0], Cache::First);
+            scout.left[1] = self.take_left(scout);
         }
     }
 
     /// Into the block to the left: its nodes are on their way already.
     fn enter_left(&self, scout: &mut Scout) {
-        scout.near.block = scout.left;
-        scout.left = scout.far;
-        if scout.left != 0 {
-            self.ask_left(scout);
-        }
+        scout.near.block = scout.left[0];
         scout.before = self.low_block(scout.near.block).header().shape().count as u32 + 1;
+        let mut left = core::mem::replace(&mut scout.left, [0; AHEAD]);
+        left.rotate_left(1);
+        left[AHEAD - 1] = 0;
+        if left[0] == 0 {
+            return;
+        }
+        self.ask_left(left[0], Cache::First);
+        let is_long = scout.stride >= LONG;
+        if let (true, Some(far @ 1..)) = (is_long, left.get(FAR)) {
+            self.ask_left(*far, Cache::Outer);
+        }
+        scout.stride += u32::from(!is_long && self.is_huge());
+        // Most often one is missing; when the walk becomes a long one, some more.
+        for unknown in left.iter_mut().take(if is_long { AHEAD } else { 2 }).filter(|block| **block == 0) {
+            *unknown = self.take_left(scout);
+        }
+        scout.left = left;
     }
 
-    /// Asks for the nodes of the block to the left, and for the block to the left of that.
-    fn ask_left(&self, scout: &mut Scout) {
+    /// Asks for the nodes of a block.
+    fn ask_left(&self, block: u32, cache: Cache) {
         if self.is_large() {
-            self.prefetch_nodes(scout.left, 0, self.low_block(scout.left).header().shape().count);
+            self.prefetch_nodes(block, 0, self.low_block(block).header().shape().count, cache);
         }
-        scout.far = self.take_left(scout);
     }
 
     /// The block to the left of those that are known, on its way; 0 if there is none, or the lanes do not tell.
@@ -181,5 +200,14 @@ where
             }
             self.prefetch_block(lane, at);
         }
+    }
+
+    /// Of a walk back, for tests: how many blocks to the left it knows, if they are that.
+    #[cfg(all(test, feature = "std", not(any(loom, shuttle)), any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub(crate) fn blocks_behind(&self, scout: &Scout) -> Option<usize> {
+        let known = scout.left.iter().take_while(|left| **left != 0);
+        let rights = core::iter::once(&scout.near.block).chain(&scout.left);
+        let is_chain = known.clone().zip(rights).all(|(left, right)| self.block_header(*left).next() == *right);
+        is_chain.then(|| known.count())
     }
 }

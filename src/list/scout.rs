@@ -12,6 +12,7 @@ use crate::comparator::Comparator;
 use super::block::{Digest, Narrow};
 use super::lane::{Goal, Recorder};
 use super::node::{Node, Ref, raw};
+use super::prefetch::{self, Cache};
 use super::{Key, List};
 
 /// Nodes that a search asks for from where it lands.
@@ -19,6 +20,9 @@ pub(super) const NEAR: usize = 8;
 /// Nodes that a walk forward then asks for at a time, at first; until the lane ends it has as many ahead of it. And how many more it
 /// asks for each time, up to `NEAR`.
 pub(super) const STRIDE: usize = 4;
+
+/// Blocks to the left that a long walk back knows.
+pub(super) const AHEAD: usize = if cfg!(target_pointer_width = "64") { 6 } else { 2 };
 
 /// Whether usual steps have code of their own, which is for speed alone.
 pub(super) const STRAIGHT: bool = cfg!(target_pointer_width = "64");
@@ -30,21 +34,21 @@ pub(crate) struct Scout {
     pub(super) heading: Heading,
     /// Of a walk back: so many entries of the block, entry 0 included, are before it. Else 0.
     pub(super) before: u32,
-    /// Of a walk forward: how many nodes are asked for next, or, of a long one, that it is that.
+    /// Of a walk forward: how many nodes are asked for next, or, of a long one, that it is that. Of a walk back: how many blocks it
+    /// has gone through, up to a long one's.
     pub(super) stride: u32,
     /// The block the walk is in; of a walk forward, where the last node is for which the first cache was asked.
     pub(super) near: Spot,
     /// Of a long walk forward: the last node for which an outer cache was asked.
     pub(super) ahead: Spot,
-    /// In the lane above: of a walk back, `far`; of a long walk forward, the last block that was asked for.
+    /// In the lane above: of a walk back, the last in `left`; of a long walk forward, the last block that was asked for.
     pub(super) above: Spot,
     /// Of a walk forward: the node at which more are to be asked for.
     pub(super) turn: Option<Ref<Node>>,
     /// Of a walk forward: the last node for which the first cache was asked.
     pub(super) later: Option<Ref<Node>>,
-    /// Of a walk back: the blocks to the left.
-    pub(super) left: u32,
-    pub(super) far: u32,
+    /// Of a walk back: the blocks to the left, the next one first; 0 behind those that are known.
+    pub(super) left: [u32; AHEAD],
 }
 
 /// A block and one of its entries.
@@ -82,7 +86,7 @@ impl Scout {
     pub(crate) const fn new() -> Self {
         let (near, ahead, above) = (Spot::NOWHERE, Spot::NOWHERE, Spot::NOWHERE);
         let (turn, later) = (None, None);
-        Self { heading: Heading::Unknown, before: 0, stride: 0, near, ahead, above, turn, later, left: 0, far: 0 }
+        Self { heading: Heading::Unknown, before: 0, stride: 0, near, ahead, above, turn, later, left: [0; AHEAD] }
     }
 }
 
@@ -148,24 +152,24 @@ where
         let shape = header.shape();
         let entry = low.guess(Narrow::of(&self.comparator, key, shape.skip));
         if goal == Goal::Before {
-            self.prefetch_nodes(block, 0, entry);
+            self.prefetch_nodes(block, 0, entry, Cache::First);
         } else {
             // The block first: the way on leads through it.
             let next = header.next();
             if next != 0 && shape.count < entry + 1 + NEAR + STRIDE {
                 self.prefetch_block(0, next);
             }
-            self.prefetch_nodes(block, entry, (entry + 1 + NEAR).min(shape.count));
+            self.prefetch_nodes(block, entry, (entry + 1 + NEAR).min(shape.count), Cache::First);
         }
         entry as u8
     }
 
     /// Asks for the nodes of a block, from one entry to another.
     #[inline]
-    pub(super) fn prefetch_nodes(&self, block: u32, from: usize, to: usize) {
+    pub(super) fn prefetch_nodes(&self, block: u32, from: usize, to: usize, cache: Cache) {
         for handle in self.low_block(block).handles(from, to) {
             if let Some(node) = self.first_under(0, handle) {
-                self.prefetch_node(node);
+                prefetch::start(self.node(node).address(), cache);
             }
         }
     }

@@ -238,3 +238,44 @@ fn long_walks_look_far_ahead() {
         assert_eq!(table.validate(), Ok(()));
     }
 }
+
+/// So does a long walk back: the blocks of a lane above tell it of those to the left.
+#[test]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn long_walks_back_look_far_ahead() {
+    use super::Scout;
+    use std::ops::Bound;
+
+    for inserts in [false, true] {
+        let table = Memtable::<[u8]>::new();
+        let mut random = Random(7);
+        let mut keys: Vec<_> = (0..80_000).map(|_| key(&mut random)).collect();
+        assert!(keys.iter().all(|key| table.put(key, b"").is_ok()));
+        keys.sort();
+        let list = table.list();
+        assert!(list.is_huge(), "or there is nothing to look for");
+        let starts = keys[2_000..].iter().step_by(3701).map(|key| Bound::Included(&key[..]));
+        let (mut far, mut steps) = (0, 0);
+        for bound in starts.chain([Bound::Unbounded]) {
+            let mut scout = Scout::new();
+            let mut at = list.last_to(bound, &mut scout).expect("there is one");
+            for step in 0..600 {
+                let behind = list.blocks_behind(&scout);
+                // Most walks are of a few steps; they know two.
+                let as_said = if step > 120 { behind == Some(6) } else { behind.is_some() };
+                assert!(inserts || as_said, "{behind:?}, {step} steps from {bound:?}");
+                if step > 120 {
+                    far += usize::from(behind == Some(6));
+                    steps += 1;
+                }
+                if inserts && random.next() % 8 == 0 {
+                    let other = [list.key_at(at), &[random.next() as u8]].concat();
+                    let _ = table.put(&other, b"");
+                }
+                at = list.previous_position(at, &mut scout).expect("there are more");
+            }
+        }
+        assert!(10 * far > 6 * steps, "{far} of {steps}");
+        assert_eq!(table.validate(), Ok(()));
+    }
+}
