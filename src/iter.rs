@@ -204,6 +204,25 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         self.step().or_else(|| self.step_slowly(Walk::next))
     }
+
+    /// The same steps; but where it stands does not go through memory between them.
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
+        let mut folded = init;
+        loop {
+            if let (Some(mut at), false) = (self.walk.front, self.walk.guards[0]) {
+                let Walk { list, scouts: [scout, _], .. } = self.walk;
+                while let Some(next) = list.next_straight(at, &scout) {
+                    let Some((key, visible)) = list.read_plainly(next, self.view) else { break };
+                    at = next;
+                    folded = f(folded, Entry::new(key, visible));
+                }
+                self.walk.front = Some(at);
+            }
+            let Some(entry) = self.step_slowly(Walk::next) else { return folded };
+            folded = f(folded, entry);
+        }
+    }
 }
 
 impl<K, C, A, S, const H: usize> DoubleEndedIterator for Range<'_, '_, K, C, A, S, H>
