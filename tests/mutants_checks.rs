@@ -6,12 +6,9 @@
 mod common;
 
 use common::{Rng, key};
-use memskip::{Builder, Bytewise, Comparator, Corruption, FixedArena, Kind, LaneDensity, Memtable};
-use std::cmp::Ordering;
+use memskip::{Builder, Bytewise, Corruption, FixedArena, Kind, LaneDensity, Memtable};
 use std::collections::BTreeSet;
 use std::mem::MaybeUninit;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 type Table<'buf> = Memtable<[u8], Bytewise, FixedArena<'buf>>;
 
@@ -132,41 +129,6 @@ fn lengths_are_checked() {
     assert_eq!(what(damaged.with(version - 4, length(room + 1))), Some("a version is not inside the arena"));
     assert_eq!(what(damaged.with(version - 4, length(1 << 20))), Some("a version is not inside the arena"));
     assert_valid!(table);
-}
-
-/// Says that keys share one unit more than they do, as long as it lies.
-#[derive(Clone)]
-struct Liar(Arc<AtomicBool>);
-
-impl Comparator<[u8]> for Liar {
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        a.cmp(b)
-    }
-    fn hint(&self, key: &[u8], skip: usize) -> usize {
-        Bytewise.hint(key, skip)
-    }
-    fn wide_hint(&self, key: &[u8], skip: usize) -> [usize; 2] {
-        Bytewise.wide_hint(key, skip)
-    }
-    fn common_prefix(&self, a: &[u8], b: &[u8]) -> usize {
-        let shared = Bytewise.common_prefix(a, b);
-        shared + usize::from(shared < a.len().min(b.len()) && self.0.load(Relaxed))
-    }
-}
-
-/// Every byte stands in these keys twice, so hints without the first of two are in order all the same.
-#[test]
-fn what_hints_skip_is_checked() {
-    let lies = Arc::new(AtomicBool::new(true));
-    let table = Memtable::builder().comparator(Liar(Arc::clone(&lies))).build();
-    for i in 0..300_u32 {
-        let key: Vec<u8> = (i * 7 % 300).to_be_bytes().iter().flat_map(|byte| [*byte, *byte]).collect();
-        table.put(&key, b"").unwrap();
-    }
-    assert_valid!(table);
-    lies.store(false, Relaxed);
-    let said = table.validate().map_err(|broken| broken.what());
-    assert_eq!(said, Err("a lane block's hints skip what its keys do not share"));
 }
 
 /// Only the lowest lane's first block begins at the head of the list. Blocks are found by their first node, which they name twice.

@@ -219,9 +219,6 @@ where
         let header = block.header();
         let shape = header.shape();
         let mut last = header.first();
-        // Of an open block the hints are for keys like one of its entries, of another one for its range.
-        let model = header.like().or(header.first());
-        let shares = |node: Ref<Node>| model.is_some_and(|model| self.shares(model, self.key(node), shape.skip));
         for index in 1..=shape.count {
             let Some(node) = self.first_under(lane, block.handle(index)) else {
                 return Err(Corruption::new("a lane entry names nothing"));
@@ -233,9 +230,6 @@ where
             if block.hint(index) != D::of(self.comparator(), key, shape.skip) {
                 return Err(Corruption::new("a lane entry's hint is not its key's"));
             }
-            if shape.skip > 0 && !shares(node) {
-                return Err(Corruption::new("a lane block's hints skip what its keys do not share"));
-            }
             last = Some(node);
         }
         let Some(fence) = header.fence_node() else { return Ok(()) };
@@ -244,9 +238,6 @@ where
         }
         if block.fence() != D::of(self.comparator(), self.key(fence), shape.skip) {
             return Err(Corruption::new("a lane block's fence hint is not its neighbour's first key's"));
-        }
-        if shape.skip > 0 && !shares(fence) {
-            return Err(Corruption::new("a lane block's hints skip what its keys do not share"));
         }
         Ok(())
     }
