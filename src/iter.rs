@@ -236,6 +236,26 @@ where
     fn next_back(&mut self) -> Option<Self::Item> {
         self.step_back().or_else(|| self.step_slowly(Walk::next_back))
     }
+
+    /// As [`fold`](Iterator::fold).
+    #[inline]
+    fn rfold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
+        let mut folded = init;
+        loop {
+            if let (Some(mut at), false) = (self.walk.back, self.walk.guards[1]) {
+                let Walk { list, scouts: [_, mut scout], .. } = self.walk;
+                while let Some(next) = list.previous_straight(at, &scout) {
+                    let Some((key, visible)) = list.read_plainly(next, self.view) else { break };
+                    at = next;
+                    scout.follow_back();
+                    folded = f(folded, Entry::new(key, visible));
+                }
+                (self.walk.back, self.walk.scouts[1]) = (Some(at), scout);
+            }
+            let Some(entry) = self.step_slowly(Walk::next_back) else { return folded };
+            folded = f(folded, entry);
+        }
+    }
 }
 
 impl<K, C, A, S, const H: usize> FusedIterator for Range<'_, '_, K, C, A, S, H>

@@ -238,3 +238,63 @@ fn steps_cost_no_searches() {
         assert!(seek / 1000.0 <= 5.0, "{seek} comparisons for 1000 seeks and walks back, {density:?}");
     }
 }
+
+/// Folds from either end give what steps give: with bounds and without, whole or what is left of a walk that has begun at one end
+/// or at both, of keys written once, written again and deleted.
+#[test]
+fn folds_are_steps() {
+    let mut rng = Rng::new(8);
+    for (density, count) in [(LaneDensity::Every, 6000), (LaneDensity::Sparse, 6000), (LaneDensity::Every, 40)] {
+        let (table, model) = filled::<12>(density, count, &mut rng);
+        let keys: Vec<[u8; 4]> = model.iter().map(|n| n.to_be_bytes()).collect();
+        for key in keys.iter().step_by(7) {
+            assert_eq!(table.put(key, b"again").map(|_| ()), Ok(()));
+        }
+        for key in keys.iter().step_by(50) {
+            assert!(table.delete(key));
+        }
+        let middle = &keys[keys.len() / 2][..];
+        let bounds = [(Unbounded, Unbounded), (Excluded(middle), Unbounded), (Unbounded, Excluded(middle))];
+        for (bound, steps) in bounds.into_iter().flat_map(|bound| (0..4).map(move |steps| (bound, steps))) {
+            let begun = || {
+                let mut range = table.range(bound);
+                let from = [steps & 1, steps >> 1].map(|end| if end == 1 { 11 } else { 0 });
+                assert_eq!(range.by_ref().take(from[0]).map(|_| 1).sum::<usize>(), from[0].min(keys.len()));
+                let back = range.by_ref().rev().take(from[1]).map(|_| 1).sum::<usize>();
+                assert!(back <= from[1]);
+                range
+            };
+            let mut expected = Vec::new();
+            for entry in begun() {
+                expected.push((entry.key, entry.value, entry.seq));
+            }
+            let mut folded = Vec::new();
+            begun().for_each(|entry| folded.push((entry.key, entry.value, entry.seq)));
+            assert_eq!(folded, expected, "{density:?}, {count}, {bound:?}, {steps}");
+            folded.clear();
+            begun().rev().for_each(|entry| folded.push((entry.key, entry.value, entry.seq)));
+            folded.reverse();
+            assert_eq!(folded, expected, "{density:?}, {count}, {bound:?}, {steps}, from the back");
+            assert_eq!(begun().count(), expected.len());
+        }
+    }
+}
+
+/// What is inserted ahead of a fold while it runs, it gives; also where lanes are split for that.
+#[test]
+fn folds_see_what_comes() {
+    let mut rng = Rng::new(9);
+    let (table, model) = filled::<12>(LaneDensity::Every, 3000, &mut rng);
+    let (mut given, mut put) = (BTreeSet::new(), model.clone());
+    table.iter().for_each(|entry| {
+        let n = number(entry.key);
+        assert!(given.insert(n), "{n} twice");
+        if n < 1 << 20 {
+            let ahead = n + 1 + rng.below(400) as u32;
+            assert_eq!(table.insert(&ahead.to_be_bytes(), b""), put.insert(ahead));
+        }
+    });
+    assert!(put.len() > 2 * model.len());
+    assert_eq!(given, put);
+    assert_valid!(table);
+}

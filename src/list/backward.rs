@@ -15,7 +15,7 @@ use super::block::{Arrival, Digest, Look, Narrow};
 use super::lane::{Goal, Target};
 use super::node::{Node, NodeRef, Ref};
 use super::prefetch::Cache;
-use super::scout::{AHEAD, Heading, STRAIGHT, Scout, Seeker};
+use super::scout::{Heading, STRAIGHT, Scout, Seeker};
 use super::search::{Found, Gap};
 use super::{Key, List};
 
@@ -123,26 +123,36 @@ where
     fn enter_left(&self, scout: &mut Scout) {
         scout.near.block = scout.left[0];
         scout.before = self.low_block(scout.near.block).header().shape().count as u32 + 1;
-        let mut left = core::mem::replace(&mut scout.left, [0; AHEAD]);
-        left.rotate_left(1);
-        left[AHEAD - 1] = 0;
-        if left[0] == 0 {
+        let known = scout.left;
+        scout.left = core::array::from_fn(|index| known.get(index + 1).copied().unwrap_or(0));
+        if scout.left[0] == 0 {
             return;
         }
-        self.ask_left(left[0], Cache::First);
-        let is_long = scout.stride >= LONG;
-        if let (true, Some(far @ 1..)) = (is_long, left.get(FAR)) {
+        self.ask_left(scout.left[0], Cache::First);
+        if scout.stride < LONG {
+            scout.stride += u32::from(self.is_huge());
+            scout.left[1] = self.take_left(scout);
+        } else {
+            self.look_far(scout);
+        }
+    }
+
+    /// What a long walk does besides.
+    #[inline(never)]
+    fn look_far(&self, scout: &mut Scout) {
+        let mut left = scout.left;
+        if let Some(far @ 1..) = left.get(FAR) {
             self.ask_left(*far, Cache::Outer);
         }
-        scout.stride += u32::from(!is_long && self.is_huge());
-        // Most often one is missing; when the walk becomes a long one, some more.
-        for unknown in left.iter_mut().take(if is_long { AHEAD } else { 2 }).filter(|block| **block == 0) {
+        // One is missing; when the walk has just become a long one, some more.
+        for unknown in left.iter_mut().filter(|block| **block == 0) {
             *unknown = self.take_left(scout);
         }
         scout.left = left;
     }
 
     /// Asks for the nodes of a block.
+    #[inline]
     fn ask_left(&self, block: u32, cache: Cache) {
         if self.is_large() {
             self.prefetch_nodes(block, 0, self.low_block(block).header().shape().count, cache);
