@@ -40,15 +40,11 @@ impl Peer for Arenaskiplist {
     }
 
     fn scan(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        for entry in self.list.iter() {
-            each(entry.key(), entry.value());
-        }
+        self.list.iter().for_each(|entry| each(entry.key(), entry.value()));
     }
 
     fn scan_back(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        for entry in self.list.iter().rev() {
-            each(entry.key(), entry.value());
-        }
+        self.list.iter().rev().for_each(|entry| each(entry.key(), entry.value()));
     }
 
     fn seek(&self, from: &[u8], count: usize, mut each: impl FnMut(&[u8], &[u8])) {

@@ -45,15 +45,11 @@ impl Peer for LockedBTree {
     }
 
     fn scan(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        for (key, value) in self.0.read().iter() {
-            each(key, value);
-        }
+        self.0.read().iter().for_each(|(key, value)| each(key, value));
     }
 
     fn scan_back(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        for (key, value) in self.0.read().iter().rev() {
-            each(key, value);
-        }
+        self.0.read().iter().rev().for_each(|(key, value)| each(key, value));
     }
 
     fn seek(&self, from: &[u8], count: usize, mut each: impl FnMut(&[u8], &[u8])) {

@@ -29,15 +29,11 @@ impl Peer for Crossbeam {
     }
 
     fn scan(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        for entry in self.0.iter() {
-            each(entry.key(), entry.value());
-        }
+        self.0.iter().for_each(|entry| each(entry.key(), entry.value()));
     }
 
     fn scan_back(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        for entry in self.0.iter().rev() {
-            each(entry.key(), entry.value());
-        }
+        self.0.iter().rev().for_each(|entry| each(entry.key(), entry.value()));
     }
 
     fn seek(&self, from: &[u8], count: usize, mut each: impl FnMut(&[u8], &[u8])) {
