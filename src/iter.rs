@@ -210,9 +210,12 @@ where
     fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
         let mut folded = init;
         loop {
-            if let (Some(mut at), false) = (self.walk.front, self.walk.guards[0]) {
-                let Walk { list, scouts: [scout, _], .. } = self.walk;
+            if let Some(mut at) = self.walk.front {
+                let Walk { list, scouts: [scout, _], guards: [is_guarded, _], .. } = self.walk;
                 while let Some(next) = list.next_straight(at, &scout) {
+                    if is_guarded && !self.walk.is_ahead(next) {
+                        break;
+                    }
                     let Some((key, visible)) = list.read_plainly(next, self.view) else { break };
                     at = next;
                     folded = f(folded, Entry::new(key, visible));
@@ -242,9 +245,12 @@ where
     fn rfold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
         let mut folded = init;
         loop {
-            if let (Some(mut at), false) = (self.walk.back, self.walk.guards[1]) {
-                let Walk { list, scouts: [_, mut scout], .. } = self.walk;
+            if let Some(mut at) = self.walk.back {
+                let Walk { list, scouts: [_, mut scout], guards: [_, is_guarded], .. } = self.walk;
                 while let Some(next) = list.previous_straight(at, &scout) {
+                    if is_guarded && !self.walk.is_left(next) {
+                        break;
+                    }
                     let Some((key, visible)) = list.read_plainly(next, self.view) else { break };
                     at = next;
                     scout.follow_back();
