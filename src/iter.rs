@@ -44,9 +44,19 @@ impl<K: ?Sized, C, A, S, const H: usize> Clone for Walk<'_, '_, K, C, A, S, H> {
 
 impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Walk<'a, 'k, K, C, A, S, H> {
     fn new(list: &'a List<K, C, A, S, H>, bounds: (Bound<&'k K>, Bound<&'k K>)) -> Self {
+        Self::resume(list, bounds, (None, None), [Scout::new(); 2])
+    }
+
+    /// One whose ends have come so far.
+    fn resume(
+        list: &'a List<K, C, A, S, H>,
+        bounds: (Bound<&'k K>, Bound<&'k K>),
+        (front, back): (Option<Stop<'a>>, Option<Stop<'a>>),
+        scouts: [Scout; 2],
+    ) -> Self {
         let is_bound = |bound| !matches!(bound, Bound::Unbounded);
-        let guards = [is_bound(bounds.1), is_bound(bounds.0)];
-        Self { list, bounds, front: None, back: None, scouts: [Scout::new(); 2], guards, done: false }
+        let guards = [is_bound(bounds.1) || back.is_some(), is_bound(bounds.0) || front.is_some()];
+        Self { list, bounds, front, back, scouts, guards, done: false }
     }
 }
 
@@ -81,16 +91,16 @@ where
     /// Whether a stop that the front has come to lies within bounds, and the back has not been there.
     #[inline]
     fn is_ahead(&self, at: Stop<'_>) -> bool {
-        // Most walks have no end, and one test tells.
+        // Most walks have nothing to look out for, and one test tells.
         let has_end = !matches!(self.bounds.1, Bound::Unbounded);
-        !at.is(self.back) && (!has_end || self.list.is_within_end(at, self.bounds.1))
+        !self.guards[0] || !at.is(self.back) && (!has_end || self.list.is_within_end(at, self.bounds.1))
     }
 
     /// The same of a stop that the back has come to.
     #[inline]
     fn is_left(&self, at: Stop<'_>) -> bool {
         let has_start = !matches!(self.bounds.0, Bound::Unbounded);
-        !at.is(self.front) && (!has_start || self.list.is_within_start(at, self.bounds.0))
+        !self.guards[1] || !at.is(self.front) && (!has_start || self.list.is_within_start(at, self.bounds.0))
     }
 
     fn begin(&mut self) -> Option<Stop<'a>> {
@@ -148,17 +158,28 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// The usual step: along a link, to a key that was written once. None, and nothing is changed, if it is not that.
+    /// The usual step from a stop: along a link, to a key that was written once. None if it is not that.
+    #[inline]
+    fn straight(&self, at: Stop<'a>, scout: &Scout) -> Option<(Stop<'a>, Entry<'a, K>)> {
+        let next = self.walk.list.next_straight(at, scout).filter(|next| self.walk.is_ahead(*next))?;
+        let (key, visible) = self.walk.list.read_plainly(next, self.view)?;
+        Some((next, Entry::new(key, visible)))
+    }
+
+    /// The same to the stop before.
+    #[inline]
+    fn straight_back(&self, at: Stop<'a>, scout: &Scout) -> Option<(Stop<'a>, Entry<'a, K>)> {
+        let next = self.walk.list.previous_straight(at, scout).filter(|next| self.walk.is_left(*next))?;
+        let (key, visible) = self.walk.list.read_plainly(next, self.view)?;
+        Some((next, Entry::new(key, visible)))
+    }
+
+    /// The usual step of the front. None, and nothing is changed, if it is not that.
     #[inline]
     fn step(&mut self) -> Option<Entry<'a, K>> {
-        let Walk { list, front, scouts, .. } = &self.walk;
-        let next = list.next_straight((*front)?, &scouts[0])?;
-        if self.walk.guards[0] && !self.walk.is_ahead(next) {
-            return None;
-        }
-        let (key, visible) = list.read_plainly(next, self.view)?;
+        let (next, entry) = self.straight(self.walk.front?, &self.walk.scouts[0])?;
         self.walk.front = Some(next);
-        Some(Entry::new(key, visible))
+        Some(entry)
     }
 
     /// Any step: the first visible entry that a step of the walk leads to.
@@ -175,18 +196,13 @@ where
         }
     }
 
-    /// The usual step back, to a key that was written once. None, and nothing is changed, if it is not that.
+    /// The usual step of the back. None, and nothing is changed, if it is not that.
     #[inline]
     fn step_back(&mut self) -> Option<Entry<'a, K>> {
-        let Walk { list, back, scouts, .. } = &self.walk;
-        let next = list.previous_straight((*back)?, &scouts[1])?;
-        if self.walk.guards[1] && !self.walk.is_left(next) {
-            return None;
-        }
-        let (key, visible) = list.read_plainly(next, self.view)?;
+        let (next, entry) = self.straight_back(self.walk.back?, &self.walk.scouts[1])?;
         self.walk.back = Some(next);
         self.walk.scouts[1].follow_back();
-        Some(Entry::new(key, visible))
+        Some(entry)
     }
 }
 
@@ -211,14 +227,10 @@ where
         let mut folded = init;
         loop {
             if let Some(mut at) = self.walk.front {
-                let Walk { list, scouts: [scout, _], guards: [is_guarded, _], .. } = self.walk;
-                while let Some(next) = list.next_straight(at, &scout) {
-                    if is_guarded && !self.walk.is_ahead(next) {
-                        break;
-                    }
-                    let Some((key, visible)) = list.read_plainly(next, self.view) else { break };
+                let scout = self.walk.scouts[0];
+                while let Some((next, entry)) = self.straight(at, &scout) {
                     at = next;
-                    folded = f(folded, Entry::new(key, visible));
+                    folded = f(folded, entry);
                 }
                 self.walk.front = Some(at);
             }
@@ -246,15 +258,11 @@ where
         let mut folded = init;
         loop {
             if let Some(mut at) = self.walk.back {
-                let Walk { list, scouts: [_, mut scout], guards: [_, is_guarded], .. } = self.walk;
-                while let Some(next) = list.previous_straight(at, &scout) {
-                    if is_guarded && !self.walk.is_left(next) {
-                        break;
-                    }
-                    let Some((key, visible)) = list.read_plainly(next, self.view) else { break };
+                let mut scout = self.walk.scouts[1];
+                while let Some((next, entry)) = self.straight_back(at, &scout) {
                     at = next;
                     scout.follow_back();
-                    folded = f(folded, Entry::new(key, visible));
+                    folded = f(folded, entry);
                 }
                 (self.walk.back, self.walk.scouts[1]) = (Some(at), scout);
             }
@@ -397,9 +405,7 @@ impl<'a, 'k, K: ?Sized, C, A: Arena, S, const H: usize> Range<'a, 'k, K, C, A, S
         scouts: [Scout; 2],
     ) -> Self {
         let [front, back] = [front, back].map(|end| end.map(|at| list.stop(at)));
-        let new = Walk::new(list, bounds);
-        let guards = [new.guards[0] || back.is_some(), new.guards[1] || front.is_some()];
-        Self { walk: Walk { front, back, scouts, guards, ..new }, view }
+        Self { walk: Walk::resume(list, bounds, (front, back), scouts), view }
     }
 
     /// Where it stands, and what its ends know.

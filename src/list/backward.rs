@@ -22,8 +22,8 @@ use super::{Key, List};
 /// Nodes that a step back walks over to the one before, if the lowest lane lacks them. Sparse lanes leave gaps of one or two.
 const REACH: usize = 8;
 
-/// Blocks that a walk back has gone through when it is a long one.
-const LONG: u32 = 8;
+/// Blocks that a walk back has gone on to when it is a long one.
+const LONG: u32 = 9;
 /// Of which block to the left a long walk asks for the nodes first.
 const FAR: usize = 3;
 
@@ -113,10 +113,7 @@ where
         scout.before = entry as u32 + u32::from(!is_at);
         self.find_in_parent(scout, scout.near.block);
         scout.left[0] = self.take_left(scout);
-        if scout.left[0] != 0 {
-            self.ask_left(scout.left[0], Cache::First);
-            scout.left[1] = self.take_left(scout);
-        }
+        self.look_left(scout);
     }
 
     /// Into the block to the left: its nodes are on their way already.
@@ -125,12 +122,17 @@ where
         scout.before = self.low_block(scout.near.block).header().shape().count as u32 + 1;
         let known = scout.left;
         scout.left = core::array::from_fn(|index| known.get(index + 1).copied().unwrap_or(0));
+        scout.stride += u32::from(scout.stride < LONG && self.is_huge());
+        self.look_left(scout);
+    }
+
+    /// Asks for the nodes of the block to the left, and for the blocks to the left of those that are known.
+    fn look_left(&self, scout: &mut Scout) {
         if scout.left[0] == 0 {
             return;
         }
         self.ask_left(scout.left[0], Cache::First);
         if scout.stride < LONG {
-            scout.stride += u32::from(self.is_huge());
             scout.left[1] = self.take_left(scout);
         } else {
             self.look_far(scout);

@@ -35,7 +35,7 @@ pub(crate) struct Scout {
     /// Of a walk back: so many entries of the block, entry 0 included, are before it. Else 0.
     pub(super) before: u32,
     /// Of a walk forward: how many nodes are asked for next, or, of a long one, that it is that. Of a walk back: how many blocks it
-    /// has gone through, up to a long one's.
+    /// has gone on to, up to a long one's.
     pub(super) stride: u32,
     /// The block the walk is in; of a walk forward, where the last node is for which the first cache was asked.
     pub(super) near: Spot,

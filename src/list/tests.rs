@@ -195,6 +195,17 @@ fn walks_look_ahead() {
     }
 }
 
+/// A table in which long walks look far ahead, and its keys in order.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn huge(random: &mut Random) -> (Memtable<[u8]>, Vec<Vec<u8>>) {
+    let table = Memtable::<[u8]>::new();
+    let mut keys: Vec<_> = (0..80_000).map(|_| key(random)).collect();
+    assert!(keys.iter().all(|key| table.put(key, b"").is_ok()));
+    keys.sort();
+    assert!(table.list().is_huge(), "or there is nothing to look for");
+    (table, keys)
+}
+
 /// A long walk has nodes on their way further ahead, and blocks ahead of those; most of the time also while blocks are split there.
 #[test]
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -203,13 +214,9 @@ fn long_walks_look_far_ahead() {
     use std::ops::Bound;
 
     for inserts in [false, true] {
-        let table = Memtable::<[u8]>::new();
         let mut random = Random(5);
-        let mut keys: Vec<_> = (0..80_000).map(|_| key(&mut random)).collect();
-        assert!(keys.iter().all(|key| table.put(key, b"").is_ok()));
-        keys.sort();
+        let (table, keys) = huge(&mut random);
         let list = table.list();
-        assert!(list.is_huge(), "or there is nothing to look for");
         let starts = keys[..keys.len() - 2_000].iter().step_by(3701).map(|key| Bound::Included(&key[..]));
         let (mut far, mut steps) = (0, 0);
         for bound in starts.chain([Bound::Unbounded]) {
@@ -247,13 +254,9 @@ fn long_walks_back_look_far_ahead() {
     use std::ops::Bound;
 
     for inserts in [false, true] {
-        let table = Memtable::<[u8]>::new();
         let mut random = Random(7);
-        let mut keys: Vec<_> = (0..80_000).map(|_| key(&mut random)).collect();
-        assert!(keys.iter().all(|key| table.put(key, b"").is_ok()));
-        keys.sort();
+        let (table, keys) = huge(&mut random);
         let list = table.list();
-        assert!(list.is_huge(), "or there is nothing to look for");
         let starts = keys[2_000..].iter().step_by(3701).map(|key| Bound::Included(&key[..]));
         let (mut far, mut steps) = (0, 0);
         for bound in starts.chain([Bound::Unbounded]) {
