@@ -11,9 +11,11 @@ use memskip::{ChunkArena, ChunkSizes, Global, Memtable};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
-/// Gives zeroed blocks and remembers them.
+/// Gives zeroed blocks and remembers the chunks among them; what is smaller are the arena's own addresses of chunks.
 #[derive(Clone, Default)]
 struct Remembering(Arc<Mutex<Vec<Block>>>);
+
+const FIRST_CHUNK: usize = 256;
 
 /// The start and length of a block.
 struct Block(NonNull<u8>, usize);
@@ -25,7 +27,9 @@ unsafe impl Send for Block {}
 unsafe impl Allocator for Remembering {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let block = Global.allocate_zeroed(layout)?;
-        self.0.lock().unwrap().push(Block(block.cast(), layout.size()));
+        if layout.size() >= FIRST_CHUNK {
+            self.0.lock().unwrap().push(Block(block.cast(), layout.size()));
+        }
         Ok(block)
     }
 
@@ -62,7 +66,7 @@ impl Remembering {
 #[test]
 fn flipped_bytes_in_the_arena_are_reported_or_harmless() {
     let allocator = Remembering::default();
-    let arena = ChunkArena::with_chunks(ChunkSizes { first: 256, largest: 1024 }, allocator.clone());
+    let arena = ChunkArena::with_chunks(ChunkSizes { first: FIRST_CHUNK, largest: 1024 }, allocator.clone());
     let table = Memtable::<[u8]>::builder().arena(arena).build();
     for i in 0..40 {
         table.put(&key(i * 7 % 40), &key(i)).unwrap();

@@ -911,8 +911,8 @@ fn small() -> ChunkSizes {
     ChunkSizes { first: 256, largest: 512 }
 }
 
-/// Two threads that need a new chunk at once: blocks are disjoint, and the loser's chunk is kept for later. Told by the
-/// bytes held: one after the other they need one more, at once two.
+/// Two threads that need a new chunk, and the large table for it, at once: blocks are disjoint, and the loser's chunk is kept for
+/// later. Told by the bytes held: one after the other they need one more, at once two.
 #[test]
 fn chunk_growth_raced() {
     fn fill(arena: &ChunkArena, byte: u8) -> Handle {
@@ -923,7 +923,7 @@ fn chunk_growth_raced() {
         unsafe { block.write_bytes(byte, 64) };
         handle
     }
-    model([256 + 512, 256 + 512 + 512], || {
+    model([false, true], || {
         let arena = Arc::new(ChunkArena::with_chunks(small(), Global));
         for byte in 3..6 {
             fill(&arena, byte);
@@ -940,15 +940,15 @@ fn chunk_growth_raced() {
             assert!(bytes.iter().all(|found| *found == byte));
         }
         assert_eq!(arena.used(), 320);
-        arena.reserved()
+        arena.reserved() >= 256 + 2 * 512
     });
 }
 
-/// Two threads in one chunk: whoever takes the second piece knows where the chunk is. Told by the bytes held: if both
-/// made a chunk, one of them is a spare.
+/// Two threads in one chunk, the first: whoever takes the second piece knows where the chunk is. Told by the bytes held: if
+/// both made a chunk, one of them is a spare.
 #[test]
 fn chunk_shared() {
-    model([512, 1024], || {
+    model([false, true], || {
         let arena = Arc::new(ChunkArena::with_chunks(ChunkSizes { first: 512, largest: 512 }, Global));
         let fill = |arena: &ChunkArena| {
             let handle = arena.allocate(0, 64, UNIT).expect("memory");
@@ -963,11 +963,11 @@ fn chunk_shared() {
         let two = spawn(2, move || fill(&two));
         assert_eq!(join(one).abs_diff(join(two)), 64);
         assert_eq!(arena.used(), 128);
-        arena.reserved()
+        arena.reserved() >= 2 * 512
     });
 }
 
-/// Nodes in chunks that were taken while others wrote and read: whoever is given a handle finds its chunk.
+/// Nodes in chunks that were taken while others wrote and read, with a table each: whoever is given a handle finds its chunk.
 #[test]
 fn chunk_growth_against_reader() {
     model([(false, false), (false, true), (true, false), (true, true)], || {
@@ -975,19 +975,19 @@ fn chunk_growth_against_reader() {
         let table = Arc::new(Builder::with_arena(arena).max_height::<1>().build());
         let (one, two) = (Arc::clone(&table), Arc::clone(&table));
         let read = |table: &Memtable<[u8], Bytewise, ChunkArena, EpochClock, 1>, key: &[u8]| {
-            table.get_live(key).inspect(|value| assert_eq!(value.len(), 48)).is_some()
+            table.get_live(key).inspect(|value| assert_eq!(value.len(), 108)).is_some()
         };
         let one = spawn(1, move || {
-            assert!(one.insert(b"b", &[1; 48]));
+            assert!(one.insert(b"b", &[1; 108]));
             read(&one, b"c")
         });
         let two = spawn(2, move || {
             let first = read(&two, b"b");
-            assert!(two.insert(b"c", &[2; 48]));
+            assert!(two.insert(b"c", &[2; 108]));
             first
         });
         let saw = (join(one), join(two));
-        holds(&table, &[(b"b", &[1; 48]), (b"c", &[2; 48])]);
+        holds(&table, &[(b"b", &[1; 108]), (b"c", &[2; 108])]);
         saw
     });
 }

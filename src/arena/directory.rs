@@ -3,14 +3,15 @@
 //! ```text
 //! handle = chunk << 20 | offset
 //!
-//! root ── null: ────> near[chunk]     the first 8 chunks, inside the arena
-//!      └─ else: ────> far[chunk]      all 4096, a table allocated when the 9th chunk comes; begins with a copy of near
+//! table ── at first ──> small[chunk]     the first 8 chunks; allocated with the first of them
+//!       └─ then ──────> large[chunk]     all 4096; allocated with the 9th, begins with a copy of the small one
 //!
 //! chunk:  | unit 0 | block | block | ... | free |      unit 0 is never handed out, so that no handle is 0
 //! ```
 //!
 //! A place is taken by a compare-and-swap from null, in order, so that there are no gaps: when the ninth place is
-//! wanted, the first eight are filled for good and can be copied.
+//! wanted, the first eight are filled for good and can be copied. Both tables are allocated, though the small one would fit the
+//! arena, so that to look up a handle takes no decision.
 //!
 //! Chunks that nobody writes to (after a reset, or when two threads grew at once) hang in a list of spares. Taking
 //! from it takes the whole list and puts the rest back, so that there is no ABA.
@@ -28,9 +29,10 @@ use crate::sync::{self, AtomicPtr, AtomicU32, AtomicUsize, order};
 /// Bits of a handle that are an offset within a chunk.
 const OFFSET_BITS: u32 = 20;
 const OFFSET_MASK: u32 = (1 << OFFSET_BITS) - 1;
-/// Places for chunks.
-const PLACES: usize = 1 << (u32::BITS - OFFSET_BITS);
-const NEAR: usize = 8;
+/// Places for chunks. Few under loom, so that models reach the large table.
+const PLACES: usize = if cfg!(loom) { 8 } else { 1 << (u32::BITS - OFFSET_BITS) };
+/// Those of the small table.
+const FEW: usize = if cfg!(loom) { 1 } else { 8 };
 /// From here on chunks are as large as they can be, so that small chunks do not use up the places.
 const HURRY: usize = PLACES / 2;
 
@@ -87,15 +89,16 @@ impl Info {
     }
 }
 
-/// `N` places. Where chunks begin stands by itself, since that is all that resolving a handle needs.
-#[repr(C)]
-struct Places<const N: usize> {
-    slots: [Slot; N],
-    infos: [Info; N],
-}
+/// The small table.
+type Small = [Slot; FEW];
 
-/// The large table.
-type Far = Places<PLACES>;
+/// The large table, and what is kept of the chunks. Where they begin stands by itself, since that is all that resolving a handle
+/// needs.
+#[repr(C)]
+struct Large {
+    slots: [Slot; PLACES],
+    infos: [Info; PLACES],
+}
 
 /// A chunk that has its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +118,12 @@ impl ChunkNumber {
 }
 
 pub(super) struct Directory<Al: Allocator> {
-    root: AtomicPtr<Far>,
-    near: Places<NEAR>,
+    /// The slots of the table in use; null before the first chunk.
+    table: AtomicPtr<Slot>,
+    /// The small table, kept for those who still look there when the large one is in use.
+    small: AtomicPtr<Small>,
+    /// What is kept of the chunks that have a place in the small table.
+    infos: [Info; FEW],
     /// A lower bound of the places taken.
     taken: AtomicUsize,
     /// Number of the first spare chunk plus one.
@@ -130,11 +137,9 @@ pub(super) struct Directory<Al: Allocator> {
 impl<Al: Allocator> Directory<Al> {
     pub(super) fn new(allocator: Al) -> Self {
         Self {
-            root: AtomicPtr::new(null_mut()),
-            near: Places {
-                slots: core::array::from_fn(|_| Slot::new(null_mut())),
-                infos: core::array::from_fn(|_| Info::new()),
-            },
+            table: AtomicPtr::new(null_mut()),
+            small: AtomicPtr::new(null_mut()),
+            infos: core::array::from_fn(|_| Info::new()),
             taken: AtomicUsize::new(0),
             spares: AtomicU32::new(0),
             spare_count: AtomicUsize::new(0),
@@ -173,13 +178,10 @@ impl<Al: Allocator> Directory<Al> {
     /// `place` is taken, and the caller has learned of it by a chain of acquiring loads.
     #[inline]
     unsafe fn chunk(&self, place: ChunkNumber) -> NonNull<u8> {
-        let root = self.root.load(order::CHUNK_READ);
-        // Both tables begin with their slots.
-        let slots = if root.is_null() { (&raw const self.near).cast::<Slot>() } else { root.cast_const().cast() };
-        // SAFETY: a far place is taken after the large table was published, so whoever knows of one finds that; without it the
-        // place is near.
+        let slots = self.table.load(order::CHUNK_READ);
+        // SAFETY: a table is in use before a place in it is taken, so whoever knows of one finds that table here, or a larger one.
         let slot = unsafe { slots.add(place.0 as usize) };
-        // SAFETY: a slot of the arena's own, or of the table, which was filled before it was published and lives as long.
+        // SAFETY: a table is filled before it comes into use, and lives as long as the directory.
         let slot = unsafe { &*slot };
         // The chain of the contract orders this load behind the store that filled the slot.
         let chunk = slot.load(order::PLAIN);
@@ -187,18 +189,7 @@ impl<Al: Allocator> Directory<Al> {
         unsafe { NonNull::new_unchecked(chunk) }
     }
 
-    /// The large table.
-    ///
-    /// # Safety
-    ///
-    /// `root` is the directory's, and not null.
-    #[inline]
-    unsafe fn table<'a>(root: *mut Far) -> &'a Far {
-        // SAFETY: the table was filled before it was published, and lives as long as the directory.
-        unsafe { &*root }
-    }
-
-    /// What is kept of a chunk; of the near ones always in the arena itself.
+    /// What is kept of a chunk; of the first few always in the arena itself.
     ///
     /// # Safety
     ///
@@ -206,13 +197,13 @@ impl<Al: Allocator> Directory<Al> {
     #[inline]
     unsafe fn info(&self, place: ChunkNumber) -> &Info {
         let index = place.0 as usize;
-        if let Some(info) = self.near.infos.get(index) {
+        if let Some(info) = self.infos.get(index) {
             return info;
         }
-        let root = self.root.load(order::CHUNK_READ);
-        // SAFETY: a place that is taken and not near is in the table, which is there.
-        let table = unsafe { Self::table(root) };
-        &table.infos[index % PLACES]
+        let large = self.table.load(order::CHUNK_READ).cast::<Large>();
+        // SAFETY: a place that is taken and not one of the first few is in the large table, which is in use.
+        let large = unsafe { &*large };
+        &large.infos[index % PLACES]
     }
 
     /// The first unit behind what can be handed out of a chunk.
@@ -269,16 +260,14 @@ impl<Al: Allocator> Directory<Al> {
         Some(Fresh { allocator: &self.allocator, chunk, units })
     }
 
-    /// Finds a place for a chunk; `None` if all are taken, or there is no memory for the large table.
+    /// Finds a place for a chunk; `None` if all are taken, or there is no memory for a table.
     fn settle(&self, fresh: Fresh<'_, Al>) -> Option<ChunkNumber> {
         for index in self.taken.load(order::CHUNK_READ)..PLACES {
-            let (slot, info) = match (self.near.slots.get(index), self.near.infos.get(index)) {
-                (Some(slot), Some(info)) => (slot, info),
-                _ => {
-                    let root = self.far()?.as_ptr();
-                    // SAFETY: `far` returns the directory's root.
-                    let table = unsafe { Self::table(root) };
-                    (table.slots.get(index)?, table.infos.get(index)?)
+            let (slot, info) = match self.infos.get(index) {
+                Some(info) => (self.small()?.get(index)?, info),
+                None => {
+                    let large = self.large()?;
+                    (large.slots.get(index)?, large.infos.get(index)?)
                 }
             };
             let claim = slot.compare_exchange(null_mut(), fresh.chunk.as_ptr(), order::CHUNK, order::CHUNK_READ);
@@ -293,35 +282,74 @@ impl<Al: Allocator> Directory<Al> {
         None
     }
 
-    /// The large table, made if need be. Called only when every near slot is taken.
+    /// The small table, made if need be.
     #[cold]
-    fn far(&self) -> Option<NonNull<Far>> {
-        if let Some(table) = NonNull::new(self.root.load(order::CHUNK_READ)) {
-            return Some(table);
-        }
-        let table = self.allocator.allocate(far_layout()).ok()?.cast::<Far>();
-        // SAFETY: allocated for this type.
-        let infos = unsafe { table.byte_add(offset_of!(Far, infos)) }.cast::<Info>();
-        for index in 0..PLACES {
-            let chunk = self.near.slots.get(index).map_or(null_mut(), |slot| slot.load(order::CHUNK_READ));
-            // SAFETY: the table begins with `PLACES` slots.
-            let slot = unsafe { table.cast::<Slot>().add(index) };
+    fn small(&self) -> Option<&Small> {
+        let mut small = self.small.load(order::CHUNK_READ);
+        if small.is_null() {
+            let fresh = self.allocate_table::<Small>()?;
             // SAFETY: allocated for this type, and ours.
-            unsafe { slot.write(Slot::new(chunk)) };
-            // SAFETY: as many infos follow.
-            let info = unsafe { infos.add(index) };
-            // SAFETY: as for the slot.
-            unsafe { info.write(Info::new()) };
+            unsafe { fresh.write(core::array::from_fn(|_| Slot::new(null_mut()))) };
+            // SAFETY: just allocated for this type.
+            small = unsafe { self.publish(&self.small, null_mut(), fresh) };
         }
-        match self.root.compare_exchange(null_mut(), table.as_ptr(), order::CHUNK, order::CHUNK_READ) {
+        // Whoever made it, it is in use (or its successor is) before a place in it is taken.
+        let _ = self.table.compare_exchange(null_mut(), small.cast(), order::CHUNK, order::CHUNK_READ);
+        // SAFETY: it was filled before it was published, and lives as long as the directory.
+        Some(unsafe { &*small })
+    }
+
+    /// The large table, made if need be. Called only when every place in the small one is taken.
+    #[cold]
+    fn large(&self) -> Option<&Large> {
+        let small = self.small.load(order::CHUNK_READ);
+        let mut table = self.table.load(order::CHUNK_READ).cast::<Large>();
+        if table == small.cast() {
+            let fresh = self.allocate_table::<Large>()?;
+            // SAFETY: there is one, since its places are taken; see `small`.
+            let few = unsafe { &*small };
+            for index in 0..PLACES {
+                let chunk = few.get(index).map_or(null_mut(), |slot| slot.load(order::CHUNK_READ));
+                // SAFETY: the table begins with `PLACES` slots.
+                let slot = unsafe { fresh.cast::<Slot>().add(index) };
+                // SAFETY: allocated for this type, and ours.
+                unsafe { slot.write(Slot::new(chunk)) };
+            }
+            // SAFETY: allocated for this type.
+            let infos = unsafe { fresh.byte_add(offset_of!(Large, infos)) }.cast::<Info>();
+            for index in 0..PLACES {
+                // SAFETY: as many infos follow.
+                let info = unsafe { infos.add(index) };
+                // SAFETY: as for the slots.
+                unsafe { info.write(Info::new()) };
+            }
+            // SAFETY: just allocated for this type.
+            table = unsafe { self.publish(&self.table, small.cast(), fresh) };
+        }
+        // SAFETY: what is in use and is not the small table is the large one; it was filled before it was published, and lives as
+        // long as the directory.
+        Some(unsafe { &*table })
+    }
+
+    fn allocate_table<T>(&self) -> Option<NonNull<T>> {
+        Some(self.allocator.allocate(Layout::new::<T>()).ok()?.cast())
+    }
+
+    /// Publishes a table in place of what is expected there. If somebody else was first, gives the table back and returns theirs.
+    ///
+    /// # Safety
+    ///
+    /// `fresh` came from `allocate_table::<T>`, and nobody has seen it.
+    unsafe fn publish<T, W>(&self, word: &AtomicPtr<W>, expected: *mut W, fresh: NonNull<T>) -> *mut T {
+        match word.compare_exchange(expected, fresh.as_ptr().cast(), order::CHUNK, order::CHUNK_READ) {
             Ok(_) => {
-                self.reserved.fetch_add(far_layout().size(), order::PLAIN);
-                Some(table)
+                self.reserved.fetch_add(size_of::<T>(), order::PLAIN);
+                fresh.as_ptr()
             }
             Err(others) => {
-                // SAFETY: just allocated with this layout; nobody has seen it.
-                unsafe { self.allocator.deallocate(table.cast(), far_layout()) };
-                NonNull::new(others)
+                // SAFETY: allocated with this layout.
+                unsafe { self.allocator.deallocate(fresh.cast(), Layout::new::<T>()) };
+                others.cast()
             }
         }
     }
@@ -431,9 +459,14 @@ impl<Al: Allocator> Drop for Directory<Al> {
             // Nothing refers to it any more.
             drop(Fresh { allocator: &self.allocator, chunk, units });
         }
-        if let Some(table) = NonNull::new(self.root.load(order::CHUNK_READ)) {
-            // SAFETY: allocated with this layout in `far`.
-            unsafe { self.allocator.deallocate(table.cast(), far_layout()) };
+        let (small, table) = (self.small.load(order::CHUNK_READ), self.table.load(order::CHUNK_READ));
+        if let Some(large) = NonNull::new(table).filter(|table| table.as_ptr() != small.cast()) {
+            // SAFETY: allocated with this layout in `large`.
+            unsafe { self.allocator.deallocate(large.cast(), Layout::new::<Large>()) };
+        }
+        if let Some(small) = NonNull::new(small) {
+            // SAFETY: allocated with this layout in `small`.
+            unsafe { self.allocator.deallocate(small.cast(), Layout::new::<Small>()) };
         }
     }
 }
@@ -443,8 +476,4 @@ fn chunk_layout(units: u32) -> Option<Layout> {
     let size = (units as usize).checked_mul(UNIT)?;
     let align = if size >= HUGE_PAGE { HUGE_PAGE } else { CHUNK_ALIGN };
     Layout::from_size_align(size, align).ok()
-}
-
-fn far_layout() -> Layout {
-    Layout::new::<Far>()
 }
