@@ -372,7 +372,33 @@ pub(super) enum Look {
     Torn,
 }
 
-/// What hints alone say.
+/// What the heads of hints say, and in upper lanes their tails.
+#[derive(Clone, Copy)]
+pub(super) enum Glance {
+    Sure(Look),
+    /// The key ties with these entries of an upper lane.
+    Tied(Ties),
+    /// A closer look has to tell.
+    Unsure,
+}
+
+/// Entries that tie with a key: it is behind entry `low` and before entry `high + 1`. And when that was so.
+#[derive(Clone, Copy)]
+pub(super) struct Ties {
+    low: u8,
+    high: u8,
+    version: u32,
+}
+
+impl Ties {
+    /// The one to ask first.
+    #[inline]
+    pub(super) fn middle(self) -> usize {
+        middle(usize::from(self.low), usize::from(self.high))
+    }
+}
+
+/// What hints alone say, in the lowest lane.
 #[derive(Clone, Copy)]
 pub(super) enum Peek {
     Sure(Look),
@@ -380,16 +406,6 @@ pub(super) enum Peek {
     Tie(Ref<Node>),
     /// The key may be behind this node, the first of the next block.
     Fence(Ref<Node>),
-}
-
-/// What a look into a block of an upper lane has to wait for, as far as that can be told beforehand.
-#[derive(Clone, Copy)]
-pub(super) enum Wait {
-    /// The first node of the next block.
-    Fence(Ref<Node>),
-    /// The first node under the middle one of the entries (raw) that tie with the key. The search goes on at the last of them, or at
-    /// the one before the first, if it is not between.
-    Middle { before: u32, middle: u32, last: u32 },
 }
 
 /// Compares the key of a node with the one that is looked for.
@@ -509,11 +525,10 @@ impl<D: Digest, const N: usize> Block<D, N> {
         D::HAS_TAIL && wanted < self.fence()
     }
 
-    /// The same, of which `rank` have less heads. None if another hint is equal.
+    /// The [ties](Self::ties) of a key, of which `rank` have less heads.
     #[inline(never)]
-    fn rank_by_tails(&self, wanted: D, rank: usize) -> Option<usize> {
-        let rank = self.rank_in_tie(wanted, rank);
-        (!self.has_hint(rank + 1, wanted.parts())).then_some(rank)
+    fn ties_by_tails(&self, wanted: D, rank: usize, count: usize) -> (usize, usize) {
+        self.ties_from(wanted, self.rank_in_tie(wanted, rank), count)
     }
 
     /// From the rank among heads to that among whole hints.
@@ -526,33 +541,38 @@ impl<D: Digest, const N: usize> Block<D, N> {
         rank
     }
 
-    /// Where a key belongs, without a lock: the usual case, in which heads alone tell that, or in the lowest lane which node to
-    /// compare it with. If they do not, [`look`](Self::look) has to.
+    /// Where a key belongs, without a lock: the usual case, in which hints alone tell that, or which entries to compare it with.
+    /// If they do not, [`look`](Self::look) has to.
     #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: 30 cycles")]
     #[inline(always)]
-    pub(super) fn glance<K: ?Sized>(&self, lane: usize, probe: &impl Probe<K>, arrival: Arrival) -> Option<Look> {
-        let version = self.header.begin().filter(|_| GLANCES)?;
+    pub(super) fn glance<K: ?Sized>(&self, lane: usize, probe: &impl Probe<K>, arrival: Arrival) -> Glance {
+        let Some(version) = self.header.begin().filter(|_| GLANCES) else { return Glance::Unsure };
         let Shape { count, skip } = self.header.shape();
         if !probe.trusts_hints() || arrival == Arrival::FromLeft {
-            return None;
+            return Glance::Unsure;
         }
         if self.header.like().is_some_and(|like| !probe.shares(like, skip)) {
-            return None;
+            return Glance::Unsure;
         }
         let head = probe.head::<D>(skip);
         let is_near_fence = self.heads.first().is_some_and(|fence| head >= Word::load(fence));
         if is_near_fence && self.header.fence_node().is_some() && !self.is_before_fence(probe.digest(skip)) {
-            return None;
+            return Glance::Unsure;
         }
         let mut rank = self.rank(head);
         if self.has_head(rank + 1, head) {
             if D::HAS_TAIL {
-                rank = self.rank_by_tails(probe.digest(skip), rank)?;
+                let (low, high) = self.ties_by_tails(probe.digest(skip), rank, count.min(Self::ROOM));
+                if low < high {
+                    return Glance::Tied(Ties { low: low as u8, high: high as u8, version });
+                }
+                rank = low;
             } else {
                 let is_alone = lane == 0 && rank < count && !self.has_head(rank + 2, head);
-                let node = if is_alone { probe.first_under(0, self.handle(rank + 1)) } else { None }?;
+                let node = if is_alone { probe.first_under(0, self.handle(rank + 1)) } else { None };
+                let Some(node) = node else { return Glance::Unsure };
                 match probe.compare(node) {
-                    Ordering::Equal if probe.stops_at_equal() => return Some(Look::Hit(node)),
+                    Ordering::Equal if probe.stops_at_equal() => return Glance::Sure(Look::Hit(node)),
                     Ordering::Equal | Ordering::Greater => {}
                     Ordering::Less => rank += 1,
                 }
@@ -560,7 +580,7 @@ impl<D: Digest, const N: usize> Block<D, N> {
         }
         let entry = self.handle(rank);
         let (next, proof) = if lane == 0 { (self.next(rank, count), Proof::of(rank, skip)) } else { (0, Proof::NONE) };
-        self.header.unchanged(version).then_some(Look::Down { entry, next, proof })
+        if self.header.unchanged(version) { Glance::Sure(Look::Down { entry, next, proof }) } else { Glance::Unsure }
     }
 
     /// Where a key belongs, without a lock: by hints, ties by key.
@@ -583,13 +603,27 @@ impl<D: Digest, const N: usize> Block<D, N> {
             }
         }
         let count = shape.count.min(Self::ROOM);
-        let (mut low, mut high) = if trusts_hints { self.ties(wanted, count) } else { (0, count) };
-        if low < high {
-            // The search goes on at one of them.
-            probe.prefetch(lane, self.handle(low));
-            probe.prefetch(lane, self.handle(high));
+        let (low, high) = if trusts_hints { self.ties(wanted, count) } else { (0, count) };
+        let ties = Ties { low: low as u8, high: high as u8, version };
+        self.ask_ahead(lane, probe, ties);
+        // With keys compared, or with `like`, which it shares them with, there is no condition.
+        let is_conditional = trusts_hints && self.header.like().is_none();
+        self.bisect(lane, probe, ties, if is_conditional { shape.skip } else { 0 })
+    }
+
+    /// Asks for the blocks below the outermost entries that tie: the search goes on at one of them, if it is not between.
+    #[inline]
+    pub(super) fn ask_ahead<K: ?Sized>(&self, lane: usize, probe: &impl Probe<K>, ties: Ties) {
+        if ties.low < ties.high {
+            probe.prefetch(lane, self.handle(usize::from(ties.low)));
+            probe.prefetch(lane, self.handle(usize::from(ties.high)));
         }
-        // The key is behind entry `low` and before entry `high + 1`; what is between ties with it.
+    }
+
+    /// Where among entries that tie with it a key belongs, by comparing keys. What that proves has a condition: so many units.
+    #[inline]
+    pub(super) fn bisect<K: ?Sized>(&self, lane: usize, probe: &impl Probe<K>, ties: Ties, units: usize) -> Look {
+        let (mut low, mut high) = (usize::from(ties.low), usize::from(ties.high));
         while low < high {
             let middle = middle(low, high);
             let Some(node) = probe.first_under(lane, self.handle(middle)) else { return Look::Torn };
@@ -599,26 +633,16 @@ impl<D: Digest, const N: usize> Block<D, N> {
                 Ordering::Equal | Ordering::Greater => high = middle - 1,
             }
         }
-        let (entry, next) = (self.handle(low), self.next(low, count));
-        // With keys compared, or with `like`, which it shares them with, there is no condition.
-        let is_conditional = trusts_hints && self.header.like().is_none();
-        let proof = Proof::of(low, if is_conditional { shape.skip } else { 0 });
-        if self.header.unchanged(version) { Look::Down { entry, next, proof } } else { Look::Torn }
+        let (entry, next) = (self.handle(low), self.next(low, self.header.shape().count.min(Self::ROOM)));
+        let proof = Proof::of(low, units);
+        if self.header.unchanged(ties.version) { Look::Down { entry, next, proof } } else { Look::Torn }
     }
 
-    /// What a [`look`](Self::look) will wait for, if hints do not do.
-    pub(super) fn wait<K: ?Sized>(&self, probe: &impl Probe<K>) -> Option<Wait> {
-        let Shape { count, skip } = self.header.shape();
-        if self.header.like().is_some_and(|like| !probe.shares(like, skip)) {
-            return None;
-        }
-        let wanted: D = probe.digest(skip);
-        if let Some(node) = self.header.fence_node().filter(|_| wanted >= self.fence()) {
-            return (wanted == self.fence()).then_some(Wait::Fence(node));
-        }
-        let (low, high) = self.ties(wanted, count.min(Self::ROOM));
-        let middle = self.handle(middle(low, high));
-        (low < high && middle != 0).then(|| Wait::Middle { before: self.handle(low), middle, last: self.handle(high) })
+    /// The first node of the next block, if hints do not tell whether a key is behind it.
+    pub(super) fn doubtful_fence<K: ?Sized>(&self, probe: &impl Probe<K>) -> Option<Ref<Node>> {
+        let Shape { skip, .. } = self.header.shape();
+        let is_alike = self.header.like().is_none_or(|like| probe.shares(like, skip));
+        self.header.fence_node().filter(|_| is_alike && probe.digest::<D>(skip) == self.fence())
     }
 
     /// In the lowest lane: what is behind an entry, raw. Behind the last it is the right neighbour's first; without a neighbour, 0.
@@ -630,8 +654,17 @@ impl<D: Digest, const N: usize> Block<D, N> {
     /// The last entry of `count` that is surely before a key with this hint, and the last that is not surely behind it.
     #[inline]
     fn ties(&self, wanted: D, count: usize) -> (usize, usize) {
-        let low = self.rank_whole(wanted).min(count);
-        let high = (low..count).find(|index| !self.has_hint(index + 1, wanted.parts())).unwrap_or(count);
+        self.ties_from(wanted, self.rank_whole(wanted), count)
+    }
+
+    /// The same, of which `rank` have less hints.
+    #[inline]
+    fn ties_from(&self, wanted: D, rank: usize, count: usize) -> (usize, usize) {
+        let low = rank.min(count);
+        let mut high = low;
+        while high < count && self.has_hint(high + 1, wanted.parts()) {
+            high += 1;
+        }
         (low, high)
     }
 
@@ -761,10 +794,11 @@ mod tests {
                 assert_eq!(block.rank(wanted.parts().0), less_heads, "{wanted:?} among {count}");
                 let is_tied = (1..=count).any(|index| digest(2 * index) == wanted);
                 assert_eq!(block.ties(wanted, count), (less, less + usize::from(is_tied)), "{wanted:?} among {count}");
-                // What is not used is the greatest, too: keys have to tell.
-                let is_told = !is_tied && (count == N - 1 || wanted != greatest());
-                let told = block.rank_by_tails(wanted, less_heads);
-                assert_eq!(told, is_told.then_some(less), "{wanted:?} among {count}");
+                assert_eq!(
+                    block.ties_by_tails(wanted, less_heads, count),
+                    block.ties(wanted, count),
+                    "{wanted:?} among {count}"
+                );
             }
         }
     }

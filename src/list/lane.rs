@@ -35,7 +35,7 @@ use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 use crate::sync::{self, AtomicU32, AtomicUsize, order};
 
-use super::block::{Arrival, Block, Digest, Header, HighBlock, Look, LowBlock, Probe, Proof, Shape};
+use super::block::{Arrival, Block, Digest, Glance, Header, HighBlock, Look, LowBlock, Probe, Proof, Shape, Ties};
 use super::node::{Node, Ref};
 use super::{Key, List, prefetch};
 
@@ -289,14 +289,34 @@ where
     }
 
     /// A look that is never torn.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: 30 cycles")]
+    #[inline(always)]
     fn look<D: Digest, const N: usize>(
         block: &Block<D, N>,
         lane: usize,
         target: &Target<'_, K, C, A, S, H>,
         arrival: Arrival,
     ) -> Look {
-        block.glance(lane, target, arrival).unwrap_or_else(|| Self::look_closely(block, lane, target, arrival))
+        match block.glance(lane, target, arrival) {
+            Glance::Sure(look) => look,
+            Glance::Tied(ties) => Self::look_among(block, lane, target, ties),
+            Glance::Unsure => Self::look_closely(block, lane, target, arrival),
+        }
+    }
+
+    /// Looks among the entries of an upper lane that tie.
+    #[inline(never)]
+    fn look_among<D: Digest, const N: usize>(
+        block: &Block<D, N>,
+        lane: usize,
+        target: &Target<'_, K, C, A, S, H>,
+        ties: Ties,
+    ) -> Look {
+        block.ask_ahead(lane, target, ties);
+        match block.bisect(lane, target, ties, 0) {
+            Look::Torn => Self::look_closely(block, lane, target, Arrival::FromAbove),
+            seen => seen,
+        }
     }
 
     /// Looks until no writer is in the way; gives up after a few times and takes entry 0.

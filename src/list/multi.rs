@@ -9,7 +9,7 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::block::{Arrival, Look, Peek, Probe, Proof, Wait};
+use super::block::{Arrival, Glance, Look, Peek, Proof, Ties};
 use super::lane::{Goal, Target};
 use super::node::{Node, Ref};
 use super::position::{Position, View, Visible};
@@ -32,7 +32,9 @@ enum Turn {
     /// Compare the key with this node, which ties with it in this block of the lowest lane.
     Tie { at: u32, node: Ref<Node> },
     /// Find the node under this entry of this block's, which will be compared with the key.
-    Under { lane: usize, at: u32, entry: u32 },
+    Under { lane: u8, at: u32, entry: u32, ties: Ties },
+    /// Look among these entries of this block's, which tie with the key.
+    Among { lane: u8, at: u32, ties: Ties },
     /// Look at this block, with the keys that its hints do not tell apart.
     Keys { lane: usize, at: u32, arrival: Arrival },
     /// Look whether the key is between these nodes, walk from the first if that is not proven.
@@ -82,7 +84,8 @@ where
                     Turn::Idle => continue,
                     Turn::Lane { lane, at, arrival } => self.turn_in_lane(key(search.index), lane, at, arrival),
                     Turn::Tie { at, node } => Ok(Some(self.turn_at_tie(key(search.index), at, node))),
-                    Turn::Under { lane, at, entry } => Ok(Some(self.turn_under(lane, at, entry))),
+                    Turn::Under { lane, at, entry, ties } => Ok(Some(self.turn_under(lane, at, entry, ties))),
+                    Turn::Among { lane, at, ties } => self.turn_among(key(search.index), lane, at, ties),
                     Turn::Keys { lane, at, arrival } => self.turn_at_keys(key(search.index), lane, at, arrival),
                     Turn::Land { start, next, proof } => self.turn_at_landing(key(search.index), (start, next), proof),
                     Turn::Read(node) => {
@@ -131,8 +134,9 @@ where
         let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
         if lane > 0 {
             return match self.high_block(at).glance(lane, &target, arrival) {
-                Some(look) => self.turn_after(lane, look),
-                None => self.turn_in_doubt(&target, lane, at, arrival),
+                Glance::Sure(look) => self.turn_after(lane, look),
+                Glance::Tied(ties) => self.turn_at_ties(&target, lane, at, ties),
+                Glance::Unsure => self.turn_in_doubt(&target, lane, at, arrival),
             };
         }
         if arrival == Arrival::FromLeft {
@@ -153,6 +157,44 @@ where
 
     /// In an upper lane, where keys have to be compared: asks for what that will touch.
     #[inline(never)]
+    fn turn_at_ties(
+        &self,
+        target: &Target<'_, K, C, A, S, H>,
+        lane: usize,
+        at: u32,
+        ties: Ties,
+    ) -> Result<Option<Turn>, Alone> {
+        let block = self.high_block(at);
+        block.ask_ahead(lane, target, ties);
+        // A torn look may show a 0.
+        let entry = if self.is_large() { block.handle(ties.middle()) } else { 0 };
+        if entry == 0 {
+            return self.turn_among(target.key, lane as u8, at, ties);
+        }
+        self.prefetch_block(lane - 1, entry);
+        Ok(Some(Turn::Under { lane: lane as u8, at, entry, ties }))
+    }
+
+    #[inline]
+    fn turn_under(&self, lane: u8, at: u32, entry: u32, ties: Ties) -> Turn {
+        if let Some(node) = self.first_under(usize::from(lane), entry) {
+            self.prefetch_node(node);
+        }
+        Turn::Among { lane, at, ties }
+    }
+
+    #[inline(never)]
+    fn turn_among(&self, key: &K, lane: u8, at: u32, ties: Ties) -> Result<Option<Turn>, Alone> {
+        let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
+        let lane = usize::from(lane);
+        match self.high_block(at).bisect(lane, &target, ties, 0) {
+            Look::Torn => self.turn_at_keys(key, lane, at, Arrival::FromAbove),
+            look => self.turn_after(lane, look),
+        }
+    }
+
+    /// In an upper lane, where hints tell nothing: if that is so for the next block's first key, asks for that.
+    #[inline(never)]
     fn turn_in_doubt(
         &self,
         target: &Target<'_, K, C, A, S, H>,
@@ -161,28 +203,13 @@ where
         arrival: Arrival,
     ) -> Result<Option<Turn>, Alone> {
         let may_wait = self.is_large() && arrival == Arrival::FromAbove;
-        match may_wait.then(|| self.high_block(at).wait(target)).flatten() {
-            Some(Wait::Fence(node)) => {
+        match may_wait.then(|| self.high_block(at).doubtful_fence(target)).flatten() {
+            Some(node) => {
                 self.prefetch_node(node);
                 Ok(Some(Turn::Keys { lane, at, arrival }))
             }
-            Some(Wait::Middle { before, middle, last }) => {
-                // Where the search goes on is asked for first: one of those is the next block.
-                for entry in [before, middle, last] {
-                    target.prefetch(lane, entry);
-                }
-                Ok(Some(Turn::Under { lane, at, entry: middle }))
-            }
             None => self.turn_at_keys(target.key, lane, at, arrival),
         }
-    }
-
-    #[inline]
-    fn turn_under(&self, lane: usize, at: u32, entry: u32) -> Turn {
-        if let Some(node) = self.first_under(lane, entry) {
-            self.prefetch_node(node);
-        }
-        Turn::Keys { lane, at, arrival: Arrival::FromAbove }
     }
 
     /// Where a look leads.
