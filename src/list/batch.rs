@@ -31,7 +31,7 @@ use super::node::{
     write_version,
 };
 use super::search::Found;
-use super::version::{Above, Chain, GREATEST, PENDING, SeqWord};
+use super::version::{Above, Chain, GREATEST, PENDING, SeqWord, Settled};
 use super::write::{Effect, Reserved, seen_state};
 use super::{Key, List};
 
@@ -346,13 +346,25 @@ where
         let commit = self.commit(record);
         // SAFETY: reserved for this version.
         let at = unsafe { self.at(new.handle()) };
-        loop {
+        'again: loop {
             let mut chain = Chain::new(self, self.node(node));
             let spot = chain.spot();
             let mut above = Above::Nothing;
-            if let Some((covered, seq)) = chain.next_visible(&mut above) {
-                let given = u64::from(covered.meta.origin() == Origin::Given);
-                commit.raise_floor(SeqNo(seq.0 + given));
+            while let Some((covered, settled)) = chain.next_settled(above) {
+                match settled {
+                    Settled::Dead => {
+                        if !chain.bar(covered) {
+                            continue 'again;
+                        }
+                    }
+                    // Our own, of the same key.
+                    Settled::Linking(commit) => above = Above::Linking(commit),
+                    Settled::At(seq) => {
+                        let given = u64::from(covered.meta.origin() == Origin::Given);
+                        commit.raise_floor(SeqNo(seq.0 + given));
+                        break;
+                    }
+                }
             }
             // SAFETY: written by the caller, and seen by nobody.
             unsafe { super::node::place_version(at, spot.word().behind(), spot.past_first) };

@@ -278,10 +278,15 @@ where
             let block = block_at(self, at);
             let count = block.header().shape().count.min(Block::<D, N>::ROOM);
             for index in 0..=count {
-                let first =
-                    if index == 0 { block.header().first() } else { self.first_under(lane, block.handle(index)) };
+                let handle = block.handle(index);
+                let first = match index {
+                    0 => block.header().first(),
+                    // A writer is at it.
+                    _ if handle == 0 => continue,
+                    _ => self.first_under(lane, handle),
+                };
                 if first.is_none_or(|first| self.compare(first, key) == Ordering::Less) {
-                    (part, entry) = (parts + index, block.handle(index));
+                    (part, entry) = (parts + index, handle);
                 }
             }
             parts += count + 1;

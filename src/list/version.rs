@@ -17,6 +17,9 @@
 //!    slipped in below a batch that is still linking.
 //! 5. A version of a batch that is still linking stands on top; others written meanwhile go below it. Batches exclude
 //!    one another, so there is one such batch at a time.
+//! 6. Nothing is put right below a version of a batch that was given up once anything stands on it: whoever comes to stand there
+//!    first closes its link. Else a write that had seen the batch linking could slip in late, below one that does not know of it, with
+//!    a greater number.
 //!
 //! *Why a snapshot stands still.* A snapshot moves the clock, then looks at links. A writer links, then reads the clock.
 //! If the writer read the clock before it was moved, then (sequentially consistent operations on both sides) its link
@@ -181,6 +184,15 @@ where
             }
         };
         Self { list, node, spot: ChainSpot { link, owner: mark.owner, word, past_first: mark.past_first } }
+    }
+
+    /// Closes the link of a version of a batch that was given up, which the walk has just passed: who stands on that has to know what
+    /// is below (6). Says whether the link is as the walk found it.
+    #[cold]
+    pub(super) fn bar(&self, passed: VersionRef<'a>) -> bool {
+        // A first version has no link: who goes below it takes the very word that whoever stands on it takes.
+        let is_first = core::ptr::eq(passed.seq, &raw const self.node.header().seq);
+        is_first || self.spot.word.is_closed() || self.spot.close()
     }
 
     /// Where the walk stands, to go on from there later.

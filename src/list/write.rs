@@ -249,7 +249,7 @@ where
     /// | met | the version stands | and becomes the newest |
     /// | --- | --- | --- |
     /// | of a linking batch | below it, which then counts as later | yes, until the batch commits |
-    /// | of a batch that was given up | where it did: that one is never seen, and limits nothing | as before |
+    /// | of a batch that was given up | where it did, once nobody can be put below that one (6) | as before |
     /// | one with a greater number (only if the rule names one) | below it | no, unless that one is still to count what it covers |
     /// | any other | above it, and covers it | as before |
     /// | none | where it did, and covers nothing | as before |
@@ -264,7 +264,11 @@ where
             };
             while let Some((version, settled)) = chain.next_settled(above) {
                 match settled {
-                    Settled::Dead => {}
+                    Settled::Dead => {
+                        if !chain.bar(version) {
+                            continue 'again;
+                        }
+                    }
                     Settled::Linking(commit) => {
                         above = Above::Linking(commit);
                         stand = Stand { spot: chain.spot(), above, ..stand };
@@ -278,9 +282,9 @@ where
                     Settled::At(seq) if seq > limit => {
                         above = Above::Stamped(seq);
                         let spot = chain.spot();
-                        // A batch's version that is not counted yet will count what it then covers: us.
+                        // A batch's version that is not counted yet will count what it then covers: us, whatever stands on it.
                         let is_counted = spot.word().is_closed() || !is_uncounted(version);
-                        stand = Stand { spot, above, below: None, is_newest: stand.is_newest && !is_counted };
+                        stand = Stand { spot, above, below: None, is_newest: !is_counted };
                     }
                     Settled::At(seq) => {
                         stand.below = Some((version, seq));
