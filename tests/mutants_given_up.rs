@@ -18,9 +18,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+/// The stopped thread's: to say that it is there, and to be told to go on.
+type Ends = (Sender<()>, Receiver<()>);
+
 /// Where one thread says that it is there, and waits until it may go on.
 #[derive(Clone, Default)]
-struct Stop(Arc<Mutex<Option<(Sender<()>, Receiver<()>)>>>);
+struct Stop(Arc<Mutex<Option<Ends>>>);
 
 impl Stop {
     /// The next one who comes by stops: who waits for that, and who lets it go on by being dropped.
@@ -93,7 +96,7 @@ fn beside_a_batch_given_up<T: Send, U>(
         let batch = scope.spawn(|| catch_unwind(AssertUnwindSafe(|| table.apply_slice(&writes))).is_err());
         is_linking.recv().unwrap();
         let (has_found, may_link) = allocating.next();
-        let slow = scope.spawn(|| slow(&table, &[7; LARGE]));
+        let slow = scope.spawn(|| slow(&table, &vec![7; LARGE]));
         has_found.recv().unwrap();
         drop(may_die);
         assert!(batch.join().unwrap(), "given up");

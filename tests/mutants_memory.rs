@@ -8,7 +8,7 @@ mod common;
 
 use allocator_api2::alloc::{AllocError, Allocator, Layout};
 use memskip::{
-    Arena, Builder, ChunkArena, ChunkSizes, FixedArena, Global, Handle, InsertError, LaneDensity, Memtable,
+    Arena, Builder, ChunkArena, ChunkSizes, FixedArena, Global, Handle, InsertError, Kind, LaneDensity, Memtable,
     OutOfMemory, Shard, ShardSelector, ShardedArena, SingleShard, ThreadShards, UNIT,
 };
 use std::mem::MaybeUninit;
@@ -253,6 +253,51 @@ fn only_the_last_block_is_taken_back() {
     assert_eq!(rest.0, 1 + 3 * ((1 << 18) - 1));
     // SAFETY: live, and not used any more.
     assert!(unsafe { arena.release(0, rest, (2 << 20) + 8) });
+}
+
+/// A batch is refused at its last write: what it took before, in many chunks and in chunks of its own, is there for others.
+#[test]
+fn a_refused_batch_gives_back_its_chunks() {
+    for value in [100, 600] {
+        let mut notes = Noting::new();
+        // Enough for the large table of addresses.
+        notes.2 = 100_000;
+        let arena = ChunkArena::with_chunks(ChunkSizes { first: 256, largest: 2048 }, notes);
+        let table = Memtable::<[u8]>::builder().lane_density(LaneDensity::Never).arena(arena).build();
+        assert!(table.insert(b"known", b""));
+        let (keys, values) = ([0u32; 100].map(|_| b"key"), [vec![7; value], vec![7; 150_000]]);
+        let mut writes: Vec<_> = keys.iter().map(|key| (&key[..], &values[0][..], Kind::VALUE)).collect();
+        writes.push((b"too long", &values[1], Kind::VALUE));
+        let before = table.memory_usage();
+        let mut reserved = None;
+        for _ in 0..10 {
+            assert_eq!(table.apply_slice(&writes), Err(InsertError::OutOfMemory));
+            // What alignment skips may stay.
+            assert!(table.memory_usage() <= before + 8 && table.len() == 1, "{}", table.memory_usage());
+            let now = table.memory_reserved();
+            assert!(now <= *reserved.get_or_insert(now) + 2048, "{now} after {reserved:?}");
+        }
+        assert_eq!(table.apply_slice(&writes[..100]).map(drop), Ok(()), "{value}");
+        assert_valid!(table);
+    }
+}
+
+/// Of two inserts of one key the second gives its memory back, also if that was a chunk of its own.
+#[test]
+fn a_lost_race_keeps_no_chunk() {
+    let (arena, notes) = noting(256, 2048);
+    let table = Memtable::<[u8]>::builder().lane_density(LaneDensity::Never).arena(arena).build();
+    assert!(table.insert(b"a", b""));
+    let before = table.memory_usage();
+    notes.1.0.store(true, SeqCst);
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| table.insert(b"key", &[7; 1000]));
+        notes.1.1.wait();
+        assert!(table.insert(b"key", b"fast"));
+        notes.1.1.wait();
+        assert!(!slow.join().unwrap());
+    });
+    assert_eq!(table.memory_usage() - before, 32);
 }
 
 // ---- What is said of handles and arenas ----

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 
 use allocator_api2::alloc::{Allocator, Global};
 
-use super::directory::{ChunkNumber, ChunkSizes, Directory, MAX_UNITS, START};
+use super::directory::{ChunkNumber, ChunkSizes, Directory, MAX_UNITS, Origin, START};
 use super::shard::Bump;
 use super::{Arena, Handle, Shard, UNIT, align_units, units};
 use crate::error::OutOfMemory;
@@ -73,7 +73,9 @@ unsafe impl<Al: Allocator + Clone> Arena for ChunkArena<Al> {
 
     #[inline]
     unsafe fn release(&self, _shard: usize, handle: Handle, size: usize) -> bool {
-        Region { directory: &self.directory, sizes: self.sizes, bump: &self.shard.bump }.release(handle, size)
+        let region = Region { directory: &self.directory, sizes: self.sizes, bump: &self.shard.bump };
+        // SAFETY: the caller's promise.
+        unsafe { region.release(handle, size) }
     }
 
     #[inline]
@@ -190,6 +192,8 @@ impl<Al: Allocator> Region<'_, Al> {
             let Some(fresh) = self.directory.take(chunk.saturating_sub(START as usize), least, changed)? else {
                 continue;
             };
+            // SAFETY: just taken.
+            unsafe { self.directory.set_origin(fresh, Origin::Bump { before: next, begin: start }) };
             // `wanted` is at most a quarter of `LARGEST`, so the end is an offset (and `take` gave a chunk with that much room).
             let end = fresh.handle(start + wanted).0;
             // Counted before it shows, so that the sum never dips.
@@ -207,17 +211,46 @@ impl<Al: Allocator> Region<'_, Al> {
     fn alone(&self, wanted: u32, start: u32) -> Result<Handle, OutOfMemory> {
         let least = (start - START) as usize + wanted as usize;
         let place = self.directory.take(0, least, || false)?.ok_or(OutOfMemory)?;
+        // SAFETY: just taken.
+        unsafe { self.directory.set_origin(place, Origin::Alone) };
         self.bump.retired.fetch_add(wanted as usize, order::PLAIN);
         Ok(place.handle(start))
     }
 
-    /// Moves the position back over `handle`'s block, if it is the last.
-    pub(super) fn release(&self, handle: Handle, size: usize) -> bool {
+    /// Takes a block back, if it is the last one, or had a chunk to itself.
+    ///
+    /// *Back into the chunk before.* The position is where its chunk begins, so nothing in there is handed out; and it came there from
+    /// the end of this block, so nothing behind that is, either. Both stay so while the position does, also if it goes away and comes
+    /// back: it can leave this chunk for the one before only over the end of this block, which is ours.
+    ///
+    /// # Safety
+    ///
+    /// `handle` is live, of this size, and from here.
+    pub(super) unsafe fn release(&self, handle: Handle, size: usize) -> bool {
         let Some(units) = units(size) else { return false };
         let (place, offset) = ChunkNumber::split(handle);
+        // SAFETY: the handle is live.
+        if unsafe { self.directory.origin(place) } == Origin::Alone {
+            self.bump.retired.fetch_sub(units as usize, order::PLAIN);
+            self.directory.put_spare(place);
+            return true;
+        }
         let Some(end) = offset.checked_add(units).filter(|end| *end < 1 << 20) else { return false };
-        let end = place.handle(end).0;
-        self.bump.next.compare_exchange(end, handle.0, order::CHUNK, order::CHUNK_READ).is_ok()
+        let move_from = |next| self.bump.next.compare_exchange(next, handle.0, order::CHUNK, order::CHUNK_READ).is_ok();
+        let next = self.bump.next.load(order::CHUNK_READ);
+        if next == place.handle(end).0 {
+            return move_from(next);
+        }
+        let (current, at) = ChunkNumber::split(Handle(next));
+        // SAFETY: `next` was read with acquire, and is in a chunk of this directory.
+        let origin = unsafe { self.directory.origin(current) };
+        let is_right_behind = origin == Origin::Bump { before: place.handle(end).0, begin: at };
+        let is_back = is_right_behind && move_from(next);
+        if is_back {
+            self.bump.retired.fetch_sub((end - START) as usize, order::PLAIN);
+            self.directory.put_spare(current);
+        }
+        is_back
     }
 }
 
@@ -261,6 +294,47 @@ mod tests {
         assert_eq!(arena.allocate(0, 8, UNIT)?.0, first.0 + 1);
         assert_eq!(arena.allocate(0, usize::MAX, UNIT), Err(OutOfMemory));
         assert_eq!(arena.used(), 16 + (1 << 20));
+        Ok(())
+    }
+
+    /// From the last block to the first everything goes back, whatever chunks it lies in; and the chunks are there for the next.
+    #[test]
+    fn blocks_go_back_in_turn() -> Result<(), OutOfMemory> {
+        let arena = small();
+        arena.allocate(0, 24, UNIT)?;
+        let mut reserved = 0;
+        for round in 0..20 {
+            let sizes = (0..200).map(|i| 16 * (1 + (i * 5 + round) % 25));
+            let blocks: std::vec::Vec<_> =
+                sizes.map(|size| Ok((arena.allocate(0, size, 16)?, size))).collect::<Result<_, _>>()?;
+            for (handle, size) in blocks.into_iter().rev() {
+                // SAFETY: allocated above, and not used any more.
+                assert!(unsafe { arena.release(0, handle, size) }, "{handle:?}");
+            }
+            // A unit is skipped where the first block begins in another chunk.
+            assert!([24, 32].contains(&arena.used()), "{}", arena.used());
+            reserved = if round == 0 { arena.reserved() } else { reserved };
+        }
+        assert!(arena.reserved() <= 2 * reserved, "{} after {reserved}", arena.reserved());
+        Ok(())
+    }
+
+    /// Out of turn nothing goes back: what is behind it is in use.
+    #[test]
+    fn blocks_out_of_turn_stay() -> Result<(), OutOfMemory> {
+        let arena = small();
+        let take = |size| Ok((arena.allocate(0, size, UNIT)?, size));
+        // SAFETY: allocated below, given back once.
+        let give = |(handle, size): (Handle, usize)| unsafe { arena.release(0, handle, size) };
+        let (first, second) = (take(100)?, take(100)?);
+        // In the next chunk, with its first block and the end of that.
+        let (third, fourth) = (take(56)?, take(8)?);
+        assert!(!give(first) && !give(second) && !give(third));
+        assert!(give(fourth) && !give(second) && give(third));
+        // A block of its own does not stand in the way.
+        let alone = take(2000)?;
+        assert!(give(second) && give(first) && give(alone));
+        assert_eq!(arena.used(), 0);
         Ok(())
     }
 

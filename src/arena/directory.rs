@@ -79,13 +79,28 @@ type Slot = AtomicPtr<u8>;
 struct Info {
     /// Its size in units.
     units: AtomicU32,
-    /// Number of the next spare chunk plus one; 0 ends the list.
-    next_spare: AtomicU32,
+    /// Of a spare chunk, the number of the next one plus one; 0 ends the list. Of one in use, where the bump position was before,
+    /// or [`ALONE`].
+    link: AtomicU32,
+    /// Of one in use by a bump position: the offset of its first block. What is below that is not handed out.
+    begin: AtomicU32,
+}
+
+/// In place of a bump position: the chunk was made for one block. (Bump positions have an offset.)
+const ALONE: u32 = 1 << OFFSET_BITS;
+
+/// How a chunk came to be in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// For one block.
+    Alone,
+    /// A bump position moved here from `before`, raw, and handed out its first block at offset `begin`.
+    Bump { before: u32, begin: u32 },
 }
 
 impl Info {
     fn new() -> Self {
-        Self { units: AtomicU32::new(0), next_spare: AtomicU32::new(0) }
+        Self { units: AtomicU32::new(0), link: AtomicU32::new(0), begin: AtomicU32::new(0) }
     }
 }
 
@@ -216,6 +231,36 @@ impl<Al: Allocator> Directory<Al> {
         // SAFETY: the same contract.
         let units = unsafe { self.info(place) }.units.load(order::PLAIN);
         units.min(MAX_UNITS)
+    }
+
+    /// Writes down how a chunk comes to be in use, before it does.
+    ///
+    /// # Safety
+    ///
+    /// As for [`chunk`](Self::chunk); and the chunk is the caller's, from [`take`](Self::take).
+    pub(super) unsafe fn set_origin(&self, place: ChunkNumber, origin: Origin) {
+        let (link, begin) = match origin {
+            Origin::Alone => (ALONE, START),
+            Origin::Bump { before, begin } => (before, begin),
+        };
+        // SAFETY: the same contract.
+        let info = unsafe { self.info(place) };
+        info.link.store(link, order::PLAIN);
+        info.begin.store(begin, order::PLAIN);
+    }
+
+    /// How a chunk came to be in use; anything, if it is not by now.
+    ///
+    /// # Safety
+    ///
+    /// As for [`chunk`](Self::chunk).
+    pub(super) unsafe fn origin(&self, place: ChunkNumber) -> Origin {
+        // SAFETY: the same contract.
+        let info = unsafe { self.info(place) };
+        match info.link.load(order::PLAIN) {
+            ALONE => Origin::Alone,
+            before => Origin::Bump { before, begin: info.begin.load(order::PLAIN) },
+        }
     }
 
     /// Whether `size` bytes from `handle` on lie inside a chunk; for handles of any origin.
@@ -365,7 +410,7 @@ impl<Al: Allocator> Directory<Al> {
         let info = unsafe { self.info(place) };
         let mut first = self.spares.load(order::CHUNK_READ);
         loop {
-            info.next_spare.store(first, order::PLAIN);
+            info.link.store(first, order::PLAIN);
             match self.spares.compare_exchange_weak(first, place.0 + 1, order::CHUNK, order::CHUNK_READ) {
                 Ok(_) => return,
                 Err(now) => first = now,
@@ -396,7 +441,7 @@ impl<Al: Allocator> Directory<Al> {
             let place = ChunkNumber(index);
             // SAFETY: the list was taken with acquire, so its chunks are known to us.
             let info = unsafe { self.info(place) };
-            next = info.next_spare.load(order::PLAIN);
+            next = info.link.load(order::PLAIN);
             let room = info.units.load(order::PLAIN) - START;
             if room as usize >= least {
                 self.spare_count.fetch_sub(1, order::PLAIN);
@@ -416,7 +461,7 @@ impl<Al: Allocator> Directory<Al> {
         while let Some(index) = rest.checked_sub(1) {
             let place = ChunkNumber(index);
             // SAFETY: part of a list that was taken with acquire.
-            rest = unsafe { self.info(place) }.next_spare.load(order::PLAIN);
+            rest = unsafe { self.info(place) }.link.load(order::PLAIN);
             self.push_spare(place);
         }
     }
