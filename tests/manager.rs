@@ -182,6 +182,32 @@ fn the_checkpoint_is_of_the_right_generation() {
     assert_eq!(manager.first_unflushed_tag(), Some(30));
 }
 
+/// A write that stores nothing leaves no tag: none of the tables that are flushed would ever take it away.
+#[test]
+fn a_write_that_stores_nothing_leaves_no_tag() {
+    let manager = manager();
+    manager.tagged(7).apply(&WriteBatch::new()).unwrap();
+    assert_eq!(manager.tagged(7).insert_batch::<&[u8], &[u8]>(&[]), Ok(0));
+    assert_eq!(manager.first_unflushed_tag(), None);
+    manager.tagged(8).put(b"a", b"").unwrap();
+    manager.rotate().unwrap();
+    let duplicates = manager.tagged(9).insert_batch(&[(b"a", b""), (b"a", b"")]);
+    assert_eq!(duplicates, Err(BatchError::PartialFailure { succeeded: 0, failed: 2 }));
+    manager.next_flush().unwrap().complete().unwrap();
+    assert_eq!(manager.first_unflushed_tag(), None);
+    // A batch of which something went in leaves one.
+    manager.tagged(10).put(b"a", b"").unwrap();
+    manager.rotate().unwrap();
+    let partial = manager.tagged(11).insert_batch(&[(b"a", b""), (b"b", b"")]);
+    assert_eq!(partial, Err(BatchError::PartialFailure { succeeded: 1, failed: 1 }));
+    manager.next_flush().unwrap().complete().unwrap();
+    assert_eq!(manager.first_unflushed_tag(), Some(11));
+    for job in manager.shutdown(Duration::ZERO) {
+        job.complete().unwrap();
+    }
+    assert_eq!(manager.first_unflushed_tag(), None);
+}
+
 #[test]
 fn a_limit_of_zero_is_an_error_that_names_the_field() {
     let new = ManagerConfig::new;

@@ -96,14 +96,15 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tagged<'_, K, C, S> {
     pub fn apply(&self, batch: &WriteBatch<K>) -> Result<SeqNo, WriteError> {
         let nothing = Cost { bytes: 0, entries: 0 };
         let cost = batch.iter().map(|(key, value, _)| Cost::of(key, value)).fold(nothing, Cost::plus);
-        self.write(cost, |tables| tables.active().table.apply(batch))
+        // An empty batch asks the clock and stores nothing.
+        self.write_if(cost, |_| !batch.is_empty(), |tables| tables.active().table.apply(batch))
     }
 
     /// See [`MemtableManager::insert_batch`].
     pub fn insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, BatchError> {
         let nothing = Cost { bytes: 0, entries: 0 };
         let cost = entries.iter().map(|(key, value)| Cost::of(key.as_ref(), value.as_ref())).fold(nothing, Cost::plus);
-        let succeeded = self.write(cost, |tables| insert_into(tables, entries)).unwrap_or(0);
+        let succeeded = self.write_if(cost, |inserted| *inserted != 0, |tables| insert_into(tables, entries)).unwrap_or(0);
         match entries.len() - succeeded {
             0 => Ok(succeeded),
             failed => Err(BatchError::PartialFailure { succeeded, failed }),
@@ -114,6 +115,16 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tagged<'_, K, C, S> {
     fn write<T>(
         &self,
         cost: Cost,
+        act: impl FnMut(&Tables<K, C, S>) -> Result<T, InsertError>,
+    ) -> Result<T, WriteError> {
+        self.write_if(cost, |_| true, act)
+    }
+
+    /// The same, where `act` may succeed without having stored anything, as `has_stored` tells.
+    fn write_if<T>(
+        &self,
+        cost: Cost,
+        has_stored: impl Fn(&T) -> bool,
         mut act: impl FnMut(&Tables<K, C, S>) -> Result<T, InsertError>,
     ) -> Result<T, WriteError> {
         let shared = self.shared;
@@ -125,6 +136,10 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tagged<'_, K, C, S> {
             match act(&tables) {
                 Ok(done) => {
                     active.settle();
+                    // A tag goes when its table is flushed, and a table that nothing was written to need never be.
+                    if !has_stored(&done) {
+                        return Ok(done);
+                    }
                     if let Some(tag) = self.tag {
                         active.note_tag(tag);
                     }
