@@ -196,7 +196,7 @@
 //! | `iter`, `range`, `versions`, cursors, snapshots' reads | yes | yes | the same; the length is yours |
 //! | `snapshot` | yes | yes | one read-modify-write and a fence |
 //! | `insert`, `put`, `put_tombstone`, `delete`, `put_at`, `put_kind_at`, `get_or_insert`, `insert_batch` | yes over a `FixedArena` | yes over a `FixedArena` | lock-free: repeats only when another write took the same gap or chain. Lane blocks are taken by try-lock; one that is held (also by what the handler interrupted) is left alone, and that piece of lane work is dropped |
-//! | the same over `ChunkArena`, `ShardedArena` | only if the allocator may be called there | only if the allocator may | a full chunk asks the allocator. With a first chunk large enough and a size that is never exceeded it is not asked |
+//! | the same over `ChunkArena`, `ShardedArena` | only if the allocator may be called there | only if the allocator may | a full chunk asks the allocator. With a first chunk large enough (of up to 8 MiB per shard) and a size that is never exceeded it is not asked, once each shard has had its first write |
 //! | `try_freeze` | yes | yes | closes the gate and looks; `None` while a write is unfinished, also one that the caller has interrupted |
 //! | `freeze`, `freeze_arc`, `seal` | **no** | **no** | spins until the writes that had begun are over. One of them may be what the handler interrupted, or a thread that cannot run: it would never end |
 //! | `apply` | **no** | **no** | batches exclude one another: the second spins until the first is over |

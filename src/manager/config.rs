@@ -170,7 +170,7 @@ impl ManagerConfig {
         self
     }
 
-    /// The first chunk of each arena shard, in bytes.
+    /// The first chunk of each arena shard, in bytes; at most 8 MiB.
     #[must_use]
     pub const fn first_chunk(mut self, bytes: usize) -> Self {
         self.first_chunk = Some(bytes);

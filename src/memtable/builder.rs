@@ -261,7 +261,7 @@ impl<K: ?Sized, C, Sel, Al, S, const MAX_HEIGHT: usize> Builder<K, C, Growing<Se
         self
     }
 
-    /// The first chunk of each shard, in bytes.
+    /// The first chunk of each shard, in bytes; at most 8 MiB, and no more than [`largest_chunk`](Self::largest_chunk).
     #[must_use]
     pub fn first_chunk(mut self, bytes: usize) -> Self {
         self.plan.sizes.first = bytes;

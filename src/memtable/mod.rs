@@ -111,7 +111,8 @@ impl Memtable {
         Self::builder().build()
     }
 
-    /// The same with a first chunk of `arena_bytes` per shard.
+    /// The same with a first chunk of `arena_bytes`, at most 8 MiB, per shard: what is above that comes in further chunks, when it
+    /// is needed.
     ///
     /// ```
     /// let table = memskip::Memtable::with_capacity(1 << 20);
