@@ -6,7 +6,7 @@
 #![allow(missing_docs, clippy::needless_for_each, reason = "a test in few lines")]
 
 use memskip::{
-    BatchError, Bytewise, Comparator, CounterClock, FlushJob, InsertError, ManagerConfig, ManagerSnapshot,
+    BatchError, Bytewise, Comparator, CounterClock, FlushJob, InsertError, Kind, ManagerConfig, ManagerSnapshot,
     MemtableManager, Pressure, SeqClock, SeqNo, TableStage, Tags, UnknownFlush, WriteBatch, WriteError,
 };
 use std::cell::Cell;
@@ -502,6 +502,21 @@ fn the_greatest_number_is_the_newest_whatever_table_it_is_in() {
     assert_eq!(manager.get(b"k").as_deref(), Some(&b"late"[..]));
     assert_eq!(pairs(&snapshot), [(b"k".to_vec(), b"late".to_vec())]);
     assert_eq!(manager.iter().rev().map(|entry| entry.value().to_vec()).collect::<Vec<_>>(), [b"late"]);
+}
+
+#[test]
+fn versions_of_any_kind_carry_the_engine_s_numbers() {
+    let manager = manager();
+    manager.tagged(3).put_kind_at(b"k", b"+3", Kind(7), SeqNo(20)).unwrap();
+    assert_eq!(manager.first_unflushed_tag(), Some(3));
+    manager.rotate().unwrap();
+    manager.put_kind_at(b"k", b"why", Kind::TOMBSTONE, SeqNo(10)).unwrap();
+    let found = manager.get_entry(b"k").unwrap();
+    assert_eq!((found.kind, &found.value[..], found.seq), (Kind(7), &b"+3"[..], SeqNo(20)));
+    let before = manager.snapshot_at(SeqNo(19));
+    assert_eq!(before.entry(b"k").map(|entry| (entry.value, entry.is_tombstone)), Some((&b"why"[..], true)));
+    let again = manager.put_kind_at(b"k", b"", Kind(7), SeqNo(10));
+    assert_eq!(again, Err(WriteError::Insert(InsertError::DuplicateSeqNo)));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{MemtableManager, Shared};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
 use crate::error::{BatchError, InsertError};
-use crate::list::Key;
+use crate::list::{Key, Kind};
 use crate::memtable::WriteBatch;
 
 /// The writes of a manager, each noting a tag at the table it goes to; from
@@ -87,6 +87,11 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tagged<'_, K, C, S> {
         self.write(Cost::of(key, value), |tables| tables.active().table.put_at(key, value, seq))
     }
 
+    /// See [`MemtableManager::put_kind_at`].
+    pub fn put_kind_at(&self, key: &K, value: &[u8], kind: Kind, seq: SeqNo) -> Result<(), WriteError> {
+        self.write(Cost::of(key, value), |tables| tables.active().table.put_kind_at(key, value, kind, seq))
+    }
+
     /// See [`MemtableManager::delete_at`].
     pub fn delete_at(&self, key: &K, seq: SeqNo) -> Result<(), WriteError> {
         self.write(Cost::of(key, &[]), |tables| tables.active().table.put_tombstone_at(key, seq))
@@ -104,7 +109,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tagged<'_, K, C, S> {
     pub fn insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, BatchError> {
         let nothing = Cost { bytes: 0, entries: 0 };
         let cost = entries.iter().map(|(key, value)| Cost::of(key.as_ref(), value.as_ref())).fold(nothing, Cost::plus);
-        let succeeded = self.write_if(cost, |inserted| *inserted != 0, |tables| insert_into(tables, entries)).unwrap_or(0);
+        let succeeded =
+            self.write_if(cost, |inserted| *inserted != 0, |tables| insert_into(tables, entries)).unwrap_or(0);
         match entries.len() - succeeded {
             0 => Ok(succeeded),
             failed => Err(BatchError::PartialFailure { succeeded, failed }),
@@ -296,6 +302,22 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
     /// ```
     pub fn put_at(&self, key: &K, value: &[u8], seq: SeqNo) -> Result<(), WriteError> {
         self.untagged().put_at(key, value, seq)
+    }
+
+    /// Adds a version of any kind with the engine's own sequence number, as [`put_at`](Self::put_at) adds a value.
+    ///
+    /// ```
+    /// use memskip::{Kind, ManagerConfig, MemtableManager, SeqNo};
+    ///
+    /// let manager = MemtableManager::new(ManagerConfig::new())?;
+    /// manager.put_kind_at(b"k", b"+3", Kind(7), SeqNo(5))?;
+    /// manager.rotate();
+    /// let found = manager.get_entry(b"k").ok_or("not there")?;
+    /// assert_eq!((found.kind, found.value, found.seq), (Kind(7), b"+3".to_vec(), SeqNo(5)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn put_kind_at(&self, key: &K, value: &[u8], kind: Kind, seq: SeqNo) -> Result<(), WriteError> {
+        self.untagged().put_kind_at(key, value, kind, seq)
     }
 
     /// Writes a tombstone with the engine's own sequence number.
