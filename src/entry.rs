@@ -19,7 +19,8 @@ use crate::list::{Kind, Visible};
 pub struct Entry<'a, K: ?Sized = [u8]> {
     /// The key.
     pub key: &'a K,
-    /// The value; empty for a tombstone.
+    /// The value. Of a tombstone it is empty, unless [`put_kind_at`](crate::Memtable::put_kind_at) or a batch's `put_kind` gave it
+    /// one.
     pub value: &'a [u8],
     /// Whether the key is deleted as of this version.
     pub is_tombstone: bool,

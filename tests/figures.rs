@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Model, Rng, key, scaled};
-use memskip::{CounterClock, InsertError, Memtable, Pressure, SeqNo, WriteBatch};
+use memskip::{CounterClock, InsertError, Kind, Memtable, Pressure, SeqNo, WriteBatch};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Every exact figure of `$table` is what `$model` says.
@@ -186,6 +186,23 @@ fn averages_are_exact() {
         assert!((table.avg_key_size() - keys as f64 / n).abs() < 1e-6);
         assert!((table.avg_value_size() - values as f64 / n).abs() < 1e-6);
     }
+}
+
+/// What a tombstone carries is stored and given back. It is a tombstone all the same; its bytes are counted as values' are.
+#[test]
+fn tombstones_may_carry_something() {
+    let table = <Memtable>::new();
+    table.put_at(b"k", b"value", SeqNo(1)).unwrap();
+    table.put_kind_at(b"k", b"payload", Kind::TOMBSTONE, SeqNo(2)).unwrap();
+    let mut batch = WriteBatch::new();
+    batch.put_kind(b"l", b"why", Kind::TOMBSTONE);
+    table.apply(&batch).unwrap();
+    assert_eq!(table.get(b"k"), Some((&b"payload"[..], true)));
+    assert_eq!(table.get_live(b"k"), None);
+    assert_eq!(table.entry(b"l").map(|e| (e.value, e.is_tombstone)), Some((&b"why"[..], true)));
+    assert_eq!((table.len(), table.tombstones(), table.total_inserts()), (0, 2, 1));
+    assert_eq!((table.stats().value_bytes, table.avg_value_size()), (15, 15.0));
+    assert_valid!(table);
 }
 
 /// A new value of the same size moves no average, however often it is written.

@@ -215,7 +215,8 @@ where
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoundEntry {
-    /// The value; empty for a tombstone.
+    /// The value. Of a tombstone it is empty, unless [`put_kind_at`](MemtableManager::put_kind_at) or a batch's `put_kind` gave it
+    /// one.
     pub value: Vec<u8>,
     /// Whether the key is deleted as of this version.
     pub is_tombstone: bool,

@@ -27,11 +27,11 @@ pub struct Stats {
     pub total_inserts: usize,
     /// Bytes of all keys.
     pub key_bytes: usize,
-    /// Bytes of all values, of every version.
+    /// Bytes of all values, of every version; what tombstones carry included.
     pub value_bytes: usize,
     /// Bytes of a key on average; 0.0 without keys.
     pub avg_key_size: f64,
-    /// Bytes of a value on average, over all versions that are not tombstones; 0.0 without values.
+    /// [`value_bytes`](Self::value_bytes) by the number of versions that are not tombstones; 0.0 without values.
     pub avg_value_size: f64,
     /// The least sequence number.
     pub min_seq: Option<SeqNo>,

@@ -470,7 +470,8 @@ impl<K: ?Sized, C, A: Arena, S, const MAX_HEIGHT: usize> Table<K, C, A, S, MAX_H
         avg_key_size(self.totals())
     }
 
-    /// Bytes of a value on average, over all versions that are not tombstones; 0.0 without values.
+    /// Bytes of a value on average, over all versions that are not tombstones; 0.0 without values. What tombstones carry (see
+    /// [`Entry::value`]) is counted among the bytes and not among the versions, so it makes the average greater.
     pub fn avg_value_size(&self) -> f64 {
         avg_value_size(self.totals())
     }
