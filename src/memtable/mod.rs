@@ -170,6 +170,10 @@ impl Default for Memtable {
 impl<K: ?Sized> Memtable<K> {
     /// Starts to configure a table: comparator, clock, arena or allocator, shards, chunk sizes, thresholds.
     ///
+    /// Name the type of keys: `Memtable::<[u8]>::builder()`, or
+    /// [`ConcurrentSkipList::builder()`](ConcurrentSkipList). Where it is left out it is taken from the first key, which for
+    /// `b"key"` is `[u8; 3]`.
+    ///
     /// ```
     /// use memskip::{CounterClock, Memtable};
     ///
