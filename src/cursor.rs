@@ -4,8 +4,9 @@ use core::fmt;
 use core::ops::Bound;
 
 use crate::arena::Arena;
-use crate::clock::SeqClock;
-use crate::comparator::Comparator;
+use crate::clock::{EpochClock, SeqClock};
+use crate::comparator::{Bytewise, Comparator};
+use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
 use crate::list::{Key, List, Position, Scout, Stop, View};
 
@@ -55,7 +56,8 @@ impl<P> Place<P> {
 /// assert_eq!(cursor.next_entry().map(|e| e.key), Some(&b"c"[..]));
 /// assert_eq!(cursor.map(|e| e.key).collect::<Vec<_>>(), [b"e"]);
 /// ```
-pub struct Cursor<'a, K: ?Sized, C, A, S, const H: usize> {
+pub struct Cursor<'a, K: ?Sized = [u8], C = Bytewise, A = DefaultArena, S = EpochClock, const H: usize = DEFAULT_HEIGHT>
+{
     list: &'a List<K, C, A, S, H>,
     view: View,
     place: Place<Stop<'a>>,

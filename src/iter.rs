@@ -9,8 +9,9 @@ use core::iter::FusedIterator;
 use core::ops::Bound;
 
 use crate::arena::Arena;
-use crate::clock::{SeqClock, SeqNo};
-use crate::comparator::Comparator;
+use crate::clock::{EpochClock, SeqClock, SeqNo};
+use crate::comparator::{Bytewise, Comparator};
+use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
 use crate::list::{Key, List, Position, Scout, Stop, VersionMark, View};
 
@@ -137,13 +138,22 @@ where
 /// assert_eq!(range.next().map(|e| e.key), Some(&b"a"[..]));
 /// assert!(range.next().is_none());
 /// ```
-pub struct Range<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
+pub struct Range<
+    'a,
+    'k,
+    K: ?Sized = [u8],
+    C = Bytewise,
+    A = DefaultArena,
+    S = EpochClock,
+    const H: usize = DEFAULT_HEIGHT,
+> {
     walk: Walk<'a, 'k, K, C, A, S, H>,
     view: View,
 }
 
 /// Everything: a [`Range`] without bounds.
-pub type Iter<'a, K, C, A, S, const H: usize> = Range<'a, 'a, K, C, A, S, H>;
+pub type Iter<'a, K = [u8], C = Bytewise, A = DefaultArena, S = EpochClock, const H: usize = DEFAULT_HEIGHT> =
+    Range<'a, 'a, K, C, A, S, H>;
 
 impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Range<'a, 'k, K, C, A, S, H> {
     pub(crate) fn new(list: &'a List<K, C, A, S, H>, bounds: (Bound<&'k K>, Bound<&'k K>), view: View) -> Self {
@@ -307,7 +317,15 @@ impl<K: ?Sized, C, A, S, const H: usize> fmt::Debug for Range<'_, '_, K, C, A, S
 /// assert_eq!(values, [b"new", b"old"]);
 /// # Ok::<(), memskip::InsertError>(())
 /// ```
-pub struct Versions<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
+pub struct Versions<
+    'a,
+    'k,
+    K: ?Sized = [u8],
+    C = Bytewise,
+    A = DefaultArena,
+    S = EpochClock,
+    const H: usize = DEFAULT_HEIGHT,
+> {
     walk: Walk<'a, 'k, K, C, A, S, H>,
     /// The key that is being given from the front, and the version given last.
     front: Option<(Position, VersionMark)>,

@@ -67,6 +67,8 @@ mod arena;
 #[expect(unsafe_code, reason = "reads and publishes that memory; the other")]
 mod list;
 
+mod defaults;
+
 mod cursor;
 mod entry;
 mod iter;
@@ -96,6 +98,7 @@ pub use arena::{ChunkArena, ChunkSizes, ShardedArena};
 pub use clock::{CounterClock, EpochClock, ManualClock, SeqClock, SeqNo};
 pub use comparator::{BigEndian, Bytewise, CommonPrefix, Comparator, Reverse};
 pub use cursor::Cursor;
+pub use defaults::{DEFAULT_HEIGHT, DefaultArena};
 pub use entry::Entry;
 pub use error::{BatchError, Corruption, InsertError, OutOfMemory, SealError};
 #[cfg(feature = "std")]
@@ -109,8 +112,7 @@ pub use manager::{
     Tagged, Tags, UnknownFlush, WriteError,
 };
 pub use memtable::{
-    ArenaPlan, Builder, ConcurrentSkipList, DEFAULT_HEIGHT, DefaultArena, FrozenMemtable, Given, Memtable,
-    OnDuplicateSeqNo, Pressure, Stats, Table,
+    ArenaPlan, Builder, ConcurrentSkipList, FrozenMemtable, Given, Memtable, OnDuplicateSeqNo, Pressure, Stats, Table,
 };
 #[cfg(all(feature = "hash-index", target_has_atomic = "ptr"))]
 pub use memtable::{ByteEquality, HashIndex};

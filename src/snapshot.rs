@@ -4,9 +4,10 @@ use core::fmt;
 use core::ops::{Bound, RangeBounds};
 
 use crate::arena::Arena;
-use crate::clock::{SeqClock, SeqNo};
-use crate::comparator::Comparator;
+use crate::clock::{EpochClock, SeqClock, SeqNo};
+use crate::comparator::{Bytewise, Comparator};
 use crate::cursor::Cursor;
+use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
 use crate::iter::{Iter, Range};
 use crate::list::{Key, List, View, Visible};
@@ -28,7 +29,14 @@ use crate::list::{Key, List, View, Visible};
 /// assert_eq!(table.get_live(b"k"), None);
 /// # Ok::<(), memskip::InsertError>(())
 /// ```
-pub struct Snapshot<'a, K: ?Sized, C, A, S, const H: usize> {
+pub struct Snapshot<
+    'a,
+    K: ?Sized = [u8],
+    C = Bytewise,
+    A = DefaultArena,
+    S = EpochClock,
+    const H: usize = DEFAULT_HEIGHT,
+> {
     list: &'a List<K, C, A, S, H>,
     seq: SeqNo,
 }

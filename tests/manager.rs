@@ -28,7 +28,7 @@ fn config() -> ManagerConfig {
     ManagerConfig::new().shards(2).first_chunk(1 << 12).max_frozen_tables(usize::MAX)
 }
 
-fn pairs(snapshot: &ManagerSnapshot<[u8], Bytewise, memskip::EpochClock>) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn pairs(snapshot: &ManagerSnapshot) -> Vec<(Vec<u8>, Vec<u8>)> {
     snapshot.iter().map(|entry| (entry.key.to_vec(), entry.value.to_vec())).collect()
 }
 
@@ -588,7 +588,7 @@ fn an_owned_range_can_show_what_is_deleted() {
     manager.delete(b"e").unwrap();
     let snapshot = manager.snapshot();
     manager.delete(b"a").unwrap();
-    let owned = |range: &mut dyn Iterator<Item = memskip::ManagerEntry<[u8], Bytewise, memskip::EpochClock>>| {
+    let owned = |range: &mut dyn Iterator<Item = memskip::ManagerEntry>| {
         range.map(|entry| (entry.key()[0], entry.is_tombstone(), entry.seq())).collect::<Vec<_>>()
     };
     let all = owned(&mut snapshot.clone().into_range_with_tombstones(..));

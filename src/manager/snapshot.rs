@@ -8,15 +8,16 @@ use std::vec::Vec;
 
 use super::merge::{End, Merge, Tombstones, Versioned};
 use super::tables::{ManagedTable, Tables};
-use crate::clock::{SeqClock, SeqNo};
+use crate::clock::{EpochClock, SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
+use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
 use crate::iter::Range;
 use crate::list::{Key, View};
-use crate::memtable::{DEFAULT_HEIGHT, DefaultArena, OwnedEntry, OwnedRange};
+use crate::memtable::{OwnedEntry, OwnedRange};
 
 /// An entry that owns a share of the table it lies in.
-pub type ManagerEntry<K, C, S> = OwnedEntry<ManagedTable<K, C, S>>;
+pub type ManagerEntry<K = [u8], C = Bytewise, S = EpochClock> = OwnedEntry<ManagedTable<K, C, S>>;
 
 /// All tables of a manager as of one moment, across rotations: what was complete before is in it, nothing later ever is.
 ///
@@ -37,7 +38,7 @@ pub type ManagerEntry<K, C, S> = OwnedEntry<ManagedTable<K, C, S>>;
 /// assert_eq!(manager.get(b"a"), None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct ManagerSnapshot<K: ?Sized, C, S> {
+pub struct ManagerSnapshot<K: ?Sized = [u8], C = Bytewise, S = EpochClock> {
     tables: Arc<Tables<K, C, S>>,
     seq: SeqNo,
 }
@@ -267,7 +268,7 @@ where
 }
 
 /// Keys of several tables in one order; borrowed from a [`ManagerSnapshot`].
-pub struct ManagerRange<'a, 'k, K: Key + ?Sized, C: Comparator<K>, S: SeqClock> {
+pub struct ManagerRange<'a, 'k, K: Key + ?Sized = [u8], C: Comparator<K> = Bytewise, S: SeqClock = EpochClock> {
     merge: Merge<Range<'a, 'k, K, C, DefaultArena, Arc<S>, DEFAULT_HEIGHT>>,
     comparator: &'a C,
 }
@@ -295,7 +296,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> fmt::Debug for ManagerRange
 }
 
 /// The same, owning shares of the tables: `Send + 'static`.
-pub struct OwnedManagerRange<K, C, S>
+pub struct OwnedManagerRange<K = [u8], C = Bytewise, S = EpochClock>
 where
     K: Key + ?Sized + 'static,
     C: Comparator<K> + 'static,

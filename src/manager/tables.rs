@@ -19,9 +19,10 @@ use super::limits::Credits;
 use super::order;
 use crate::clock::{EpochClock, SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
+use crate::defaults::DefaultArena;
 use crate::entry::Entry;
 use crate::list::Key;
-use crate::memtable::{DefaultArena, FrozenMemtable, Memtable};
+use crate::memtable::{FrozenMemtable, Memtable};
 
 /// A table of a [`MemtableManager`](super::MemtableManager): its clock is shared with all others.
 pub type ManagedTable<K = [u8], C = Bytewise, S = EpochClock> = Memtable<K, C, DefaultArena, Arc<S>>;

@@ -7,12 +7,13 @@ use core::marker::PhantomData;
 use allocator_api2::alloc::{Allocator, Global};
 
 use super::threshold::Limits;
-use super::{DEFAULT_HEIGHT, Memtable, OnDuplicateSeqNo};
+use super::{Memtable, OnDuplicateSeqNo};
 use crate::arena::Arena;
 #[cfg(feature = "alloc")]
 use crate::arena::{ChunkSizes, ShardSelector, ShardedArena};
 use crate::clock::EpochClock;
 use crate::comparator::Bytewise;
+use crate::defaults::DEFAULT_HEIGHT;
 use crate::list::{LaneDensity, List};
 
 /// Configures a [`Memtable`]; from [`Memtable::builder`] (feature `alloc`) or [`Builder::with_arena`].

@@ -4,6 +4,7 @@ use super::Memtable;
 use crate::arena::Arena;
 use crate::clock::{EpochClock, SeqClock};
 use crate::comparator::{Bytewise, Comparator};
+use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::list::{Frozen, Key};
 
 /// The reading side of a frozen table: everything on [`Table`](crate::Table), and what only a table that changes no more can
@@ -23,9 +24,9 @@ use crate::list::{Frozen, Key};
 pub type FrozenMemtable<
     K = [u8],
     C = Bytewise,
-    A = super::DefaultArena,
+    A = DefaultArena,
     S = EpochClock,
-    const MAX_HEIGHT: usize = { super::DEFAULT_HEIGHT },
+    const MAX_HEIGHT: usize = DEFAULT_HEIGHT,
 > = Frozen<Memtable<K, C, A, S, MAX_HEIGHT>>;
 
 impl<K, C, A, S, const MAX_HEIGHT: usize> Frozen<Memtable<K, C, A, S, MAX_HEIGHT>>

@@ -34,20 +34,11 @@ use core::ops::Deref;
 use crate::arena::{Arena, Shard, Writer};
 use crate::clock::{EpochClock, SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
+use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::error::{BatchError, InsertError, SealError};
 use crate::list::{Frozen, Key, Kind, List, MAX_KEY_LEN, MAX_VALUE_LEN, RING, Refusal, Rule, Write, Written};
 use crate::sync;
 use threshold::{Admit, Limits};
-
-/// The arena that is used when none is named.
-#[cfg(feature = "alloc")]
-pub type DefaultArena = crate::arena::ShardedArena;
-/// The arena that is used when none is named.
-#[cfg(not(feature = "alloc"))]
-pub type DefaultArena = crate::arena::FixedArena<'static>;
-
-/// The levels of a table that names no `MAX_HEIGHT`: enough for as many entries as handles can name.
-pub const DEFAULT_HEIGHT: usize = 12;
 
 /// What to do with a second version of the same key and sequence number.
 ///

@@ -27,7 +27,7 @@ use crate::snapshot::Snapshot;
 /// assert_eq!(reader.join().map_err(|_| "panicked")?, 1);
 /// # Ok::<(), &str>(())
 /// ```
-pub struct OwnedSnapshot<T> {
+pub struct OwnedSnapshot<T = Memtable> {
     table: Arc<T>,
     seq: SeqNo,
 }
@@ -117,7 +117,7 @@ where
 /// assert_eq!((entry.key(), entry.value()), (&b"k"[..], &b"v"[..]));
 /// # Ok::<(), &str>(())
 /// ```
-pub struct OwnedEntry<T> {
+pub struct OwnedEntry<T = Memtable> {
     table: Arc<T>,
     version: Kept,
     seq: SeqNo,
@@ -184,7 +184,7 @@ impl<T> fmt::Debug for OwnedEntry<T> {
 /// assert_eq!(range.next_back().map(|e| e.key().to_vec()), Some(b"b".to_vec()));
 /// assert_eq!(range.count(), 1);
 /// ```
-pub struct OwnedRange<T> {
+pub struct OwnedRange<T = Memtable> {
     table: Arc<T>,
     view: View,
     start: Bound<alloc::boxed::Box<[u8]>>,
@@ -301,7 +301,7 @@ where
 /// let mut cursor = table.cursor_arc();
 /// assert_eq!(cursor.next_entry().map(|e| e.value), Some(&b"1"[..]));
 /// ```
-pub struct OwnedCursor<T> {
+pub struct OwnedCursor<T = Memtable> {
     table: Arc<T>,
     view: View,
     place: Place,

@@ -6,9 +6,10 @@ use core::ops::{Bound, RangeBounds};
 use super::threshold::{Admit, Limits, Tokens};
 use super::{OnDuplicateSeqNo, Pressure, Stats};
 use crate::arena::{Arena, Shard, Totals};
-use crate::clock::{SeqClock, SeqNo};
-use crate::comparator::Comparator;
+use crate::clock::{EpochClock, SeqClock, SeqNo};
+use crate::comparator::{Bytewise, Comparator};
 use crate::cursor::Cursor;
+use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
 use crate::error::{Corruption, InsertError};
 use crate::iter::{Iter, Range, Versions};
@@ -30,10 +31,10 @@ use crate::snapshot::{Snapshot, copied, get_many_into, live};
 /// ```
 pub struct Table<
     K: ?Sized = [u8],
-    C = crate::Bytewise,
-    A = crate::DefaultArena,
-    S = crate::EpochClock,
-    const MAX_HEIGHT: usize = { super::DEFAULT_HEIGHT },
+    C = Bytewise,
+    A = DefaultArena,
+    S = EpochClock,
+    const MAX_HEIGHT: usize = DEFAULT_HEIGHT,
 > {
     pub(super) list: List<K, C, A, S, MAX_HEIGHT>,
     pub(super) limits: Limits,
