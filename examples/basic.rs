@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(table.get_live(b"durian"), None);
 
     // In order, forwards and backwards; each key once, in its newest version.
-    for entry in table.iter() {
+    for entry in &table {
         println!("{:?} = {:?}", entry.key.escape_ascii().to_string(), entry.value.escape_ascii().to_string());
     }
     let backwards: Vec<&[u8]> = table.iter().rev().map(|entry| entry.key).collect();

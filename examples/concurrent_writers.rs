@@ -48,7 +48,7 @@ fn side_by_side() -> Result<(), Box<dyn Error>> {
         while writers.iter().any(|writer| !writer.is_finished()) {
             let mut keys = 0;
             let mut previous = None;
-            for entry in table.iter() {
+            for entry in &table {
                 assert!(previous < Some(entry.key), "out of order");
                 previous = Some(entry.key);
                 keys += 1;

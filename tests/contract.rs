@@ -370,6 +370,28 @@ fn get_many_is_many_gets() {
     }
 }
 
+/// `for` takes a table by reference, frozen or not, as it takes a collection.
+#[test]
+fn tables_are_iterated_by_for() {
+    fn keys<'a>(entries: impl IntoIterator<Item = memskip::Entry<'a>>) -> Vec<&'a [u8]> {
+        entries.into_iter().map(|entry| entry.key).collect()
+    }
+    let table = Table::new();
+    for k in [b"b", b"a"] {
+        table.put(k, b"").unwrap();
+    }
+    let mut count = 0;
+    for entry in &table {
+        count += entry.key.len();
+    }
+    for entry in table.freeze() {
+        count += entry.key.len();
+    }
+    assert_eq!(count, 4);
+    assert_eq!(keys(&table), [b"a", b"b"]);
+    assert_eq!(keys(table.freeze()), [b"a", b"b"]);
+}
+
 // ---- Life cycle ----
 
 /// `freeze` and `try_freeze` are idempotent, and the frozen table has the whole reading side.

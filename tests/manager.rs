@@ -1158,7 +1158,7 @@ fn writers_readers_a_rotator_and_failing_flushers_agree_with_a_model() {
             }
             job.table().validate().map_err(|broken| broken.what())?;
             let mut files = files.lock().unwrap();
-            for entry in job.table().iter() {
+            for entry in job.table() {
                 let value = (!entry.is_tombstone).then(|| number(entry.value));
                 let newest = files.entry(entry.key.to_vec()).or_insert((entry.seq, value));
                 if entry.seq >= newest.0 {

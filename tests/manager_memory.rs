@@ -62,7 +62,7 @@ fn a_table_that_cannot_grow_is_rotated_and_writes_go_on_after_a_flush() {
                 assert!(manager.put(b"again", &value).is_err());
                 assert!(manager.frozen_tables() >= 1, "what could not grow was rotated");
                 while let Some(job) = manager.next_flush() {
-                    for entry in job.table().iter() {
+                    for entry in job.table() {
                         assert_eq!((entry.key, entry.value), (&key(flushed)[..], &value[..]));
                         flushed += 1;
                     }

@@ -35,7 +35,9 @@ use crate::arena::{Arena, Shard, Writer};
 use crate::clock::{EpochClock, SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
 use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
+use crate::entry::Entry;
 use crate::error::{BatchError, InsertError, SealError};
+use crate::iter::Iter;
 use crate::list::{Frozen, Key, Kind, List, MAX_KEY_LEN, MAX_VALUE_LEN, RING, Refusal, Rule, Write, Written};
 use crate::sync;
 use threshold::{Admit, Limits};
@@ -624,6 +626,21 @@ impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> Deref for Memtable<K, C, A, S,
     #[inline]
     fn deref(&self) -> &Self::Target {
         &self.table
+    }
+}
+
+impl<'a, K, C, A, S, const MAX_HEIGHT: usize> IntoIterator for &'a Memtable<K, C, A, S, MAX_HEIGHT>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    type Item = Entry<'a, K>;
+    type IntoIter = Iter<'a, K, C, A, S, MAX_HEIGHT>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

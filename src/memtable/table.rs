@@ -144,7 +144,8 @@ where
         get_many_into(&self.list, View::NEWEST, keys, values);
     }
 
-    /// The newest version of every key, ascending, tombstones included; double-ended. Sees what is inserted ahead of it.
+    /// The newest version of every key, ascending, tombstones included; double-ended. Sees what is inserted ahead of it. The same as
+    /// `for entry in &table`.
     ///
     /// ```
     /// let table = memskip::Memtable::new();
@@ -152,6 +153,9 @@ where
     /// table.insert(b"a", b"");
     /// let keys: Vec<_> = table.iter().map(|e| e.key).collect();
     /// assert_eq!(keys, [b"a", b"b"]);
+    /// for entry in &table {
+    ///     assert!(!entry.is_tombstone);
+    /// }
     /// ```
     pub fn iter(&self) -> Iter<'_, K, C, A, S, MAX_HEIGHT> {
         Range::new(&self.list, (Bound::Unbounded, Bound::Unbounded), View::NEWEST)
