@@ -342,7 +342,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
         self.untagged().apply(batch)
     }
 
-    /// Inserts each entry whose key has no version here, all into one table. `Ok` with their number if all went in.
+    /// Inserts each entry whose key has no version here, all into one table. `Ok` with their number if all went in. Keys are whatever
+    /// is `AsRef<K>`; for arrays see [`Table::get_many_into`](crate::Table::get_many_into).
     ///
     /// ```
     /// use memskip::{BatchError, ManagerConfig, MemtableManager};

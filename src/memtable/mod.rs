@@ -402,7 +402,8 @@ where
         }
     }
 
-    /// Inserts each entry whose key has no version here. `Ok` with their number if all went in.
+    /// Inserts each entry whose key has no version here. `Ok` with their number if all went in. Keys are whatever is `AsRef<K>`; for
+    /// arrays see [`get_many_into`](Table::get_many_into).
     ///
     /// ```
     /// let table = memskip::Memtable::new();

@@ -117,7 +117,8 @@ where
     }
 
     /// The newest values of many keys, in their order; tombstones read as absent. The searches are interleaved, which
-    /// makes each several times cheaper than one alone.
+    /// makes each several times cheaper than one alone. Keys are whatever is `AsRef<K>`; for arrays see
+    /// [`get_many_into`](Self::get_many_into).
     ///
     /// ```
     /// let table = memskip::Memtable::new();
@@ -139,6 +140,27 @@ where
     /// let mut values = [None; 2];
     /// table.get_many_into(&[b"a", b"b"], &mut values);
     /// assert_eq!(values, [None, Some(&b"2"[..])]);
+    /// ```
+    ///
+    /// Keys are whatever is `AsRef<K>`: for `[u8]` also arrays, `Vec<u8>`, strings. An array is not `AsRef` of itself, so where `K` is
+    /// `[u8; N]` keys come in boxes, or in a type of the caller's:
+    ///
+    /// ```
+    /// use memskip::Memtable;
+    ///
+    /// struct Id([u8; 4]);
+    ///
+    /// impl AsRef<[u8; 4]> for Id {
+    ///     fn as_ref(&self) -> &[u8; 4] {
+    ///         &self.0
+    ///     }
+    /// }
+    ///
+    /// let table = Memtable::<[u8; 4]>::builder().build();
+    /// table.insert_batch(&[(Id(*b"0001"), b"1"), (Id(*b"0002"), b"2")])?;
+    /// assert_eq!(table.get_many(&[Id(*b"0002")]), [Some(&b"2"[..])]);
+    /// assert_eq!(table.get_many(&[Box::new(*b"0002")]), [Some(&b"2"[..])]);
+    /// # Ok::<(), memskip::BatchError>(())
     /// ```
     pub fn get_many_into<'a, Q: AsRef<K>>(&'a self, keys: &[Q], values: &mut [Option<&'a [u8]>]) {
         get_many_into(&self.list, View::NEWEST, keys, values);
