@@ -20,6 +20,7 @@ done
 
 proves 'the tests pass, those in the documentation included: `cargo test`'
 cargo test
+cargo test --quiet --doc --features "$all"
 
 for features in "${sets[0]}" "${sets[1]}" "${sets[3]}"; do
     proves "so do those that other features leave: $features"
@@ -27,10 +28,13 @@ for features in "${sets[0]}" "${sets[1]}" "${sets[3]}"; do
     cargo test --quiet --lib --tests $features
 done
 
-proves 'the documentation builds without a warning, here and as docs.rs builds it'
-RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --features "$all"
+proves 'the documentation builds without a warning: with every feature, with none, and as docs.rs builds it'
+for features in "${sets[0]}" "${sets[3]}"; do
+    # shellcheck disable=SC2086
+    RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps $features
+done
 RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS='--cfg docsrs -D warnings' \
-    cargo doc --quiet --no-deps --features "$all" --target-dir "$target/docsrs"
+    cargo doc --quiet --no-deps --features "$(docs_features)" --target-dir "$target/docsrs"
 
 proves 'every example runs'
 cargo build --quiet --release --examples --features "$all"

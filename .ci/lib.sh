@@ -65,6 +65,14 @@ import json, sys
 print(",".join(sorted(package["features"].keys() - {"default", "critical-section", "unsafe-assume-single-core"})))'
 }
 
+# docs_features: what docs.rs is told to build, comma separated.
+docs_features() {
+    cargo metadata --no-deps --format-version 1 | python3 -c '
+import json, sys
+[package] = json.load(sys.stdin)["packages"]
+print(",".join(package["metadata"]["docs"]["rs"]["features"]))'
+}
+
 # second COMMAND…: with Debian's compiler, which brings the source of its own standard library, so that `-Zbuild-std`
 # needs no network. rustup's proxies must not be on its path.
 second_compiler() { debs rustc-web cargo-web rust-web-src lld-22; }

@@ -16,7 +16,7 @@ use crate::comparator::Bytewise;
 use crate::defaults::DEFAULT_HEIGHT;
 use crate::list::{LaneDensity, List};
 
-/// Configures a [`Memtable`]; from [`Memtable::builder`] (feature `alloc`) or [`Builder::with_arena`].
+/// Configures a [`Memtable`]; from `Memtable::builder` (feature `alloc`) or [`Builder::with_arena`].
 ///
 /// ```
 /// use memskip::{CounterClock, Memtable, Reverse, Bytewise};
