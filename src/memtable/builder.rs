@@ -189,14 +189,16 @@ impl<K: ?Sized, C, P, S, const MAX_HEIGHT: usize> Builder<K, C, P, S, MAX_HEIGHT
         self.with_parts(|comparator, _, clock| (comparator, Given(arena), clock))
     }
 
-    /// The threshold of [`memory_usage`](crate::Table::memory_usage) in bytes; 0 (the default) is none.
+    /// The threshold of [`memory_usage`](crate::Table::memory_usage) in bytes; 0 (the default) is none. The writes under way can
+    /// pass it, one a thread, and [`delete`](Memtable::delete) passes it.
     #[must_use]
     pub fn max_memory_bytes(mut self, bytes: usize) -> Self {
         self.max_memory_bytes = bytes;
         self
     }
 
-    /// The threshold of [`version_count`](crate::Table::version_count); 0 (the default) is none.
+    /// The threshold of [`version_count`](crate::Table::version_count); 0 (the default) is none. Exact, but for
+    /// [`delete`](Memtable::delete), which is never refused.
     #[must_use]
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;

@@ -125,8 +125,11 @@ impl Memtable {
         Self::builder().shards(shards).build()
     }
 
-    /// All of that, and thresholds: no write is admitted that would bring [`memory_usage`](Table::memory_usage) above
+    /// All of that, and thresholds: a write is refused if it would bring [`memory_usage`](Table::memory_usage) above
     /// `max_memory_bytes` or the versions stored above `max_entries`. 0 is no threshold.
+    ///
+    /// `max_entries` is exact. `max_memory_bytes` can be passed by the writes under way, one a thread, as each may be let in by the same
+    /// room. [`delete`](Self::delete) is never refused, and passes both.
     ///
     /// ```
     /// use memskip::{InsertError, Memtable};
