@@ -21,7 +21,11 @@ pub enum InsertError {
     DuplicateSeqNo,
     /// The table is frozen, or being frozen.
     Sealed,
-    /// The table holds as many bytes or entries as it was configured for.
+    /// The table holds as many bytes or entries as it was configured for, or would with this write.
+    ///
+    /// Said before the key is looked for: also of one that is there already, for which a table with room says
+    /// [`DuplicateKey`](Self::DuplicateKey). A write that by itself is larger than `max_memory_bytes` hears this from every table,
+    /// the empty one too; whoever seals the table and tries again in the next must not do so without end.
     ThresholdReached,
     /// The arena is full, its allocator refused, or the reach of handles (32 GiB) is used up.
     OutOfMemory,

@@ -313,6 +313,34 @@ fn max_memory_bytes_bounds_the_table() {
     assert_valid!(table);
 }
 
+/// The threshold comes first, also for a key that is there. A write that is larger than all of it is refused for ever, and one that
+/// is larger than what is left before the table is full.
+#[test]
+fn thresholds_refuse_before_the_table_is_looked_at() {
+    let full = InsertError::ThresholdReached;
+    let table = <Memtable>::with_capacity_and_shards(0, 1, 0, 1);
+    table.put(b"k", b"v").unwrap();
+    assert_eq!(table.try_insert(b"k", b"w"), Err(full));
+    table.freeze();
+    assert_eq!(table.try_insert(b"k", b"w"), Err(InsertError::Sealed));
+
+    let table = <Memtable>::with_capacity_and_shards(0, 1, 4096, 0);
+    let mut batch = WriteBatch::new();
+    batch.put(b"k", &[0; 4096]);
+    for _ in 0..3 {
+        assert_eq!(table.put(b"k", &[0; 4096]), Err(full));
+        assert_eq!(table.apply(&batch), Err(full));
+        assert_eq!((table.version_count(), table.pressure()), (0, Pressure::Normal));
+    }
+    assert_eq!(table.renew().map(|fresh| fresh.put(b"k", &[0; 4096])), Some(Err(full)));
+
+    let table = <Memtable>::with_capacity_and_shards(0, 1, 100_000, 0);
+    while table.put(&key(table.len()), &vec![0; 40_000]).is_ok() {}
+    assert_eq!((table.len(), table.pressure()), (2, Pressure::Normal));
+    assert!(table.put(b"small", b"").is_ok());
+    assert_valid!(table);
+}
+
 /// A threshold holds for the table, not for each shard: what one shard was allowed and did not use, another may have used.
 #[test]
 fn thresholds_hold_across_shards() {

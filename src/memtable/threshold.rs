@@ -31,7 +31,8 @@ pub enum Pressure {
     Normal,
     /// At or above it: time to seal the table and start another.
     Backpressure,
-    /// A threshold is reached: writes are refused.
+    /// A threshold is reached: writes are refused. Large ones are refused sooner, with
+    /// [`ThresholdReached`](crate::InsertError::ThresholdReached), when what is left does not hold them.
     Full,
 }
 
