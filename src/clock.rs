@@ -52,6 +52,9 @@ impl fmt::Display for SeqNo {
 /// 2^63 - 1 are cut to it. A panic in a clock leaves the table usable; the version it was asked for is
 /// stamped by whoever meets it next.
 ///
+/// Not dyn-compatible, for [`ORDERED`](Self::ORDERED): there is no `dyn SeqClock`. A clock of which there are several kinds is an
+/// enum.
+///
 /// ```
 /// use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 /// use memskip::{Memtable, SeqClock, SeqNo};

@@ -44,6 +44,21 @@ use core::cmp::Ordering;
 /// table.insert(b"z", b"");
 /// assert_eq!(table.first_key(), Some(&b"z"[..]));
 /// ```
+///
+/// An order that is chosen while the program runs stands behind a pointer:
+///
+/// ```
+/// use std::sync::Arc;
+/// use memskip::{Bytewise, Comparator, Memtable, Reverse};
+///
+/// let orders: [Arc<dyn Comparator<[u8]> + Send + Sync>; 2] = [Arc::new(Bytewise), Arc::new(Reverse(Bytewise))];
+/// for (order, first) in orders.into_iter().zip([b"a", b"b"]) {
+///     let table = Memtable::<[u8], _>::builder().comparator(order).build();
+///     table.insert(b"a", b"");
+///     table.insert(b"b", b"");
+///     assert_eq!(table.first_key(), Some(&first[..]));
+/// }
+/// ```
 pub trait Comparator<K: ?Sized> {
     /// The order of two keys.
     fn compare(&self, a: &K, b: &K) -> Ordering;
@@ -78,28 +93,39 @@ pub trait Comparator<K: ?Sized> {
     }
 }
 
-impl<K: ?Sized, C: Comparator<K> + ?Sized> Comparator<K> for &C {
-    #[inline]
-    fn compare(&self, a: &K, b: &K) -> Ordering {
-        (**self).compare(a, b)
-    }
-    #[inline]
-    fn hint(&self, key: &K, skip: usize) -> usize {
-        (**self).hint(key, skip)
-    }
-    #[inline]
-    fn assumed_prefix(&self) -> usize {
-        (**self).assumed_prefix()
-    }
-    #[inline]
-    fn wide_hint(&self, key: &K, skip: usize) -> [usize; 2] {
-        (**self).wide_hint(key, skip)
-    }
-    #[inline]
-    fn common_prefix(&self, a: &K, b: &K) -> usize {
-        (**self).common_prefix(a, b)
-    }
+/// For what points to a comparator: the same order.
+macro_rules! order_behind {
+    ($pointer:ty) => {
+        impl<K: ?Sized, C: Comparator<K> + ?Sized> Comparator<K> for $pointer {
+            #[inline]
+            fn compare(&self, a: &K, b: &K) -> Ordering {
+                (**self).compare(a, b)
+            }
+            #[inline]
+            fn hint(&self, key: &K, skip: usize) -> usize {
+                (**self).hint(key, skip)
+            }
+            #[inline]
+            fn assumed_prefix(&self) -> usize {
+                (**self).assumed_prefix()
+            }
+            #[inline]
+            fn wide_hint(&self, key: &K, skip: usize) -> [usize; 2] {
+                (**self).wide_hint(key, skip)
+            }
+            #[inline]
+            fn common_prefix(&self, a: &K, b: &K) -> usize {
+                (**self).common_prefix(a, b)
+            }
+        }
+    };
 }
+
+order_behind!(&C);
+#[cfg(feature = "alloc")]
+order_behind!(alloc::boxed::Box<C>);
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+order_behind!(alloc::sync::Arc<C>);
 
 /// Bytes in lexicographic order, the shorter of two prefixes first: `memcmp` order. The default.
 ///

@@ -7,9 +7,10 @@ mod common;
 
 use common::{key, light, row};
 use memskip::{
-    BatchError, BigEndian, Bytewise, ChunkArena, ChunkSizes, ConcurrentSkipList, CounterClock, EpochClock, FixedArena,
-    FrozenMemtable, InsertError, Key, Kind, ManualClock, Memtable, Reverse, SeqNo, SingleShard, WriteBatch,
+    BatchError, BigEndian, Bytewise, ChunkArena, ChunkSizes, Comparator, ConcurrentSkipList, CounterClock, EpochClock,
+    FixedArena, FrozenMemtable, InsertError, Key, Kind, ManualClock, Memtable, Reverse, SeqNo, SingleShard, WriteBatch,
 };
+use std::cmp::Ordering;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
@@ -481,6 +482,55 @@ fn typed_keys() {
     assert!(numbers.iter().map(|e| u64::from_be_bytes(*e.key)).eq([0, 2, 300, 1 << 40]));
     assert_eq!(numbers.get_live(&300_u64.to_be_bytes()), Some(&300_u64.to_le_bytes()[..]));
     assert_eq!(<str as Key>::as_bytes("ab"), b"ab");
+}
+
+/// A comparator behind a pointer, known by type or not, is asked for everything, not for the order alone.
+#[test]
+fn comparators_behind_pointers() {
+    /// Gives something that no default gives.
+    struct Telling;
+    impl Comparator<[u8]> for Telling {
+        fn compare(&self, _: &[u8], _: &[u8]) -> Ordering {
+            Ordering::Greater
+        }
+        fn hint(&self, _: &[u8], skip: usize) -> usize {
+            skip + 1
+        }
+        fn assumed_prefix(&self) -> usize {
+            2
+        }
+        fn wide_hint(&self, _: &[u8], skip: usize) -> [usize; 2] {
+            [skip + 3, skip + 4]
+        }
+        fn common_prefix(&self, _: &[u8], _: &[u8]) -> usize {
+            5
+        }
+    }
+    fn tells<C: Comparator<[u8]>>(order: C) {
+        assert_eq!((order.compare(b"", b""), order.hint(b"", 10)), (Ordering::Greater, 11));
+        assert_eq!((order.assumed_prefix(), order.wide_hint(b"", 10)), (2, [13, 14]));
+        assert_eq!(order.common_prefix(b"", b""), 5);
+    }
+    tells(&Telling);
+    tells(Box::new(Telling));
+    tells(Arc::new(Telling));
+    tells::<&dyn Comparator<[u8]>>(&Telling);
+    tells::<Box<dyn Comparator<[u8]>>>(Box::new(Telling));
+    tells::<Arc<dyn Comparator<[u8]>>>(Arc::new(Telling));
+
+    let order: Arc<dyn Comparator<[u8]> + Send + Sync> = Arc::new(Reverse(Bytewise));
+    let table = Arc::new(Memtable::<[u8]>::builder().comparator(order).build());
+    for i in 0..500 {
+        table.put(&key(i), &key(i)).unwrap();
+    }
+    assert!(table.iter().rev().map(|e| e.key.to_vec()).eq((0..500).map(key)));
+    assert!((0..500).all(|i| table.get_live(&key(i)) == Some(&key(i)[..])));
+    let reader = std::thread::spawn({
+        let table = Arc::clone(&table);
+        move || table.first_key().map(<[u8]>::to_vec)
+    });
+    assert_eq!(reader.join().unwrap(), Some(key(499)));
+    assert_valid!(table);
 }
 
 /// Tables, and what borrows from them, cross threads as far as they can.

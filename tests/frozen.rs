@@ -120,4 +120,18 @@ mod hash_index {
         assert!((0..1000u32).all(|i| index.get_live(&i.to_be_bytes()) == Some(&i.to_le_bytes()[..])));
         assert_eq!(index.get_live(&1000u32.to_be_bytes()), None);
     }
+
+    /// Equality of bytes is that of the order behind a pointer.
+    #[test]
+    fn of_orders_behind_pointers() {
+        fn finds<C: memskip::Comparator<[u8]> + memskip::ByteEquality>(order: C) {
+            let table = Memtable::<[u8]>::builder().comparator(order).build();
+            table.put(b"k", b"v").unwrap();
+            let index = table.freeze().build_hash_index();
+            assert_eq!((index.get_live(b"k"), index.get_live(b"l")), (Some(&b"v"[..]), None));
+        }
+        finds::<&Reverse<_>>(&Reverse(memskip::Bytewise));
+        finds(Box::new(Reverse(memskip::Bytewise)));
+        finds(Arc::new(Reverse(memskip::Bytewise)));
+    }
 }

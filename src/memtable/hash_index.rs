@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use hashbrown::HashTable;
 
@@ -42,6 +43,9 @@ impl ByteEquality for Bytewise {}
 impl ByteEquality for BigEndian {}
 impl<C: ByteEquality> ByteEquality for Reverse<C> {}
 impl<C: ByteEquality> ByteEquality for CommonPrefix<C> {}
+impl<C: ByteEquality + ?Sized> ByteEquality for &C {}
+impl<C: ByteEquality + ?Sized> ByteEquality for Box<C> {}
+impl<C: ByteEquality + ?Sized> ByteEquality for Arc<C> {}
 
 /// Point reads of a frozen table by hash. `F` is a reference to the table, or an `Arc` of it; the rest of the table's reading side
 /// is [`table`](Self::table).
