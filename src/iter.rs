@@ -400,6 +400,15 @@ where
     }
 }
 
+impl<K, C, A, S, const H: usize> FusedIterator for Versions<'_, '_, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+}
+
 impl<K: ?Sized, C, A, S, const H: usize> Clone for Versions<'_, '_, K, C, A, S, H> {
     fn clone(&self) -> Self {
         Self { walk: self.walk.clone(), front: self.front, back: self.back }

@@ -7,6 +7,7 @@ mod common;
 
 use common::{Model, Rng, Row, reversed, row, rows, scaled};
 use memskip::{Bytewise, CounterClock, DefaultArena, Entry, Memtable, SeqNo};
+use std::iter::FusedIterator;
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 type Table = Memtable<[u8], Bytewise, DefaultArena, CounterClock>;
@@ -337,6 +338,32 @@ fn frozen_tables_have_the_same_boundaries() {
     assert!(cursor.seek_for_prev(&[0xFF; 3]));
     assert_eq!(cursor.entry().map(row), model.newest().last().cloned());
     assert_valid!(frozen);
+}
+
+/// What has ended stays so, whatever is written afterwards; a cursor of an empty table stands at its end.
+#[test]
+fn ended_iterators_stay_ended() {
+    fn end<I: FusedIterator>(mut entries: I) -> I {
+        entries.by_ref().for_each(drop);
+        entries
+    }
+    for n in 0..4 {
+        let table = std::sync::Arc::new(filled(n, 7).0);
+        let (mut iter, mut versions, mut owned) = (end(table.iter()), end(table.versions()), end(table.range_arc(..)));
+        let mut met = table.versions();
+        while met.next().is_some() && met.next_back().is_some() {}
+        let mut cursor = table.cursor();
+        while cursor.next_entry().is_some() {}
+        for i in 0..10 {
+            table.put(&probe(i), b"later").unwrap();
+            assert!(iter.next().is_none() && iter.next_back().is_none());
+            assert!(versions.next().is_none() && versions.next_back().is_none());
+            assert!(met.next_back().is_none() && met.next().is_none());
+            assert!(owned.next().is_none() && owned.next_back().is_none());
+            assert!(cursor.entry().is_none() && cursor.next_entry().is_none());
+        }
+        assert_eq!(cursor.prev_entry().map(|e| e.key), table.last_key());
+    }
 }
 
 /// A cursor and an iterator made before later writes go on soundly: in order, and past what was there.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Row, key, row, rows, scaled, value};
-use memskip::{CounterClock, Kind, Memtable, OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot};
+use memskip::{CounterClock, Kind, Memtable, OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot, SeqNo};
 use std::sync::Arc;
 use std::thread;
 
@@ -80,6 +80,26 @@ fn owned_cursors_are_the_tables_cursors() {
             assert_eq!(cursor.next_entry().map(row).as_ref(), expected.first());
         }
     }
+}
+
+/// What an owned snapshot reads is what a borrowed one of the same moment does; so of one at a given number.
+#[test]
+fn owned_snapshots_read_like_borrowed_ones() {
+    let table = shared(60);
+    let keys: Vec<Vec<u8>> = (0..70).rev().map(key).collect();
+    let (now, borrowed) = (table.snapshot_arc(), table.snapshot());
+    let before = table.snapshot_at_arc(now.seq());
+    for i in 0..60 {
+        table.put(&key(i), b"later").unwrap();
+    }
+    let late = table.snapshot_at_arc(SeqNo::MAX);
+    assert_eq!((before.seq(), late.seq()), (now.seq(), SeqNo::MAX));
+    for snapshot in [&now, &before] {
+        assert_eq!(snapshot.get_many(&keys), borrowed.get_many(&keys));
+        assert!(keys.iter().all(|key| snapshot.get_live(key) == borrowed.get_live(key)));
+    }
+    assert!((0..60).all(|i| late.get_live(&key(i)) == Some(&b"later"[..])));
+    assert_eq!(table.freeze_arc().snapshot_at_arc(now.seq()).get_many(&keys), borrowed.get_many(&keys));
 }
 
 /// They are `Send + 'static`, keep the table alive, and a snapshot in another thread stands still.

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
+use core::iter::FusedIterator;
 use core::ops::{Bound, Deref, RangeBounds};
 
 use super::{Memtable, Table};
@@ -67,6 +68,27 @@ where
     /// The version of a key: its value, and whether it is a tombstone.
     pub fn get(&self, key: &K) -> Option<(&[u8], bool)> {
         self.as_snapshot().get(key)
+    }
+
+    /// The value of a key; tombstones read as absent.
+    pub fn get_live(&self, key: &K) -> Option<&[u8]> {
+        self.as_snapshot().get_live(key)
+    }
+
+    /// The values of many keys, in their order; tombstones read as absent. See [`Table::get_many`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use memskip::Memtable;
+    ///
+    /// let table = Arc::new(Memtable::new());
+    /// table.insert(b"k", b"v");
+    /// let snapshot = table.snapshot_arc();
+    /// table.delete(b"k");
+    /// assert_eq!(snapshot.get_many(&[b"k", b"l"]), [Some(&b"v"[..]), None]);
+    /// ```
+    pub fn get_many<Q: AsRef<K>>(&self, keys: &[Q]) -> alloc::vec::Vec<Option<&[u8]>> {
+        self.as_snapshot().get_many(keys)
     }
 
     /// Everything from the beginning, or within bounds, as an iterator that owns its table.
@@ -241,9 +263,11 @@ where
         };
         (self.front, self.back, self.scouts) = range.ends();
         let at = if which == End::Front { self.front } else { self.back };
-        self.done = entry.is_none();
+        // Unless there is an entry to give: an end is the end.
+        self.done = true;
         let (entry, at) = (entry?, at?);
         let version = self.table.list.keep(at, entry.value)?;
+        self.done = false;
         Some(OwnedEntry { table: Arc::clone(&self.table), version, seq: entry.seq, kind: entry.kind() })
     }
 }
@@ -280,6 +304,16 @@ where
     fn next_back(&mut self) -> Option<OwnedEntry<T>> {
         self.step(End::Back)
     }
+}
+
+impl<T, K, C, A, S, const H: usize> FusedIterator for OwnedRange<T>
+where
+    T: Deref<Target = Table<K, C, A, S, H>>,
+    K: Key + ?Sized + 'static,
+    C: Comparator<K> + 'static,
+    A: Arena + 'static,
+    S: SeqClock + 'static,
+{
 }
 
 /// A cursor that owns a share of its table. Moves like [`Cursor`], and lends its entries.
@@ -385,6 +419,24 @@ macro_rules! owning_forms {
             /// A snapshot that owns a share of the table.
             pub fn snapshot_arc(self: &Arc<Self>) -> OwnedSnapshot<Self> {
                 OwnedSnapshot { table: Arc::clone(self), seq: self.snapshot().seq() }
+            }
+
+            /// The table as of a sequence number of the engine's, as [`snapshot_at`](Table::snapshot_at) gives it, owning a share
+            /// of the table.
+            ///
+            /// ```
+            /// use std::sync::Arc;
+            /// use memskip::{Memtable, SeqNo};
+            ///
+            /// let table = Arc::new(Memtable::new());
+            /// table.put_at(b"k", b"old", SeqNo(5))?;
+            /// let snapshot = table.snapshot_at_arc(SeqNo(6));
+            /// table.put_at(b"k", b"new", SeqNo(7))?;
+            /// assert_eq!(snapshot.get_live(b"k"), Some(&b"old"[..]));
+            /// # Ok::<(), memskip::InsertError>(())
+            /// ```
+            pub fn snapshot_at_arc(self: &Arc<Self>, seq: SeqNo) -> OwnedSnapshot<Self> {
+                OwnedSnapshot { table: Arc::clone(self), seq }
             }
 
             /// A range of the newest versions that owns a share of the table.
