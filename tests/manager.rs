@@ -813,12 +813,13 @@ fn a_stall_ends_with_a_clear_error_or_with_a_flush() {
     assert!(error.to_string().contains("1 frozen tables"), "{error}");
     assert!(manager.delete(b"b").is_err());
     assert_eq!(manager.insert_batch(&[(b"b", b"")]), Err(BatchError::PartialFailure { succeeded: 0, failed: 1 }));
+    assert!(matches!(manager.try_insert_batch(&[(b"b", b"")]), Err(WriteError::Stalled { frozen_tables: 1, .. })));
     assert_eq!(manager.get_entry(b"b"), None, "nothing was written");
     manager.next_flush().unwrap().complete().unwrap();
     manager.put(b"b", b"").unwrap();
     let stats = manager.stats();
-    assert_eq!(stats.stalls, 3);
-    assert!(stats.stalled_time >= Duration::from_millis(15));
+    assert_eq!(stats.stalls, 4);
+    assert!(stats.stalled_time >= Duration::from_millis(20));
 }
 
 #[test]
@@ -1074,6 +1075,17 @@ fn of_racing_inserts_one_wins_across_rotations() {
     assert_eq!(manager.version_count(), KEYS);
     assert!(!manager.insert(&0usize.to_be_bytes(), b""));
     assert_eq!(manager.try_insert(&1usize.to_be_bytes(), b""), Err(WriteError::Insert(InsertError::DuplicateKey)));
+}
+
+#[test]
+fn a_batch_that_is_refused_as_a_whole_says_why() {
+    let manager = manager();
+    assert_eq!(manager.try_insert_batch(&[(b"a", b""), (b"b", b""), (b"a", b"")]), Ok(2));
+    assert_eq!(manager.try_insert_batch(&[(b"a", b"")]), Ok(0));
+    manager.shutdown(Duration::ZERO);
+    assert_eq!(manager.try_insert_batch(&[(b"c", b"")]), Err(WriteError::ShutDown));
+    let failure = BatchError::PartialFailure { succeeded: 0, failed: 1 };
+    assert_eq!(manager.insert_batch(&[(b"c", b"")]), Err(failure));
 }
 
 #[test]

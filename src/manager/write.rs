@@ -105,12 +105,16 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tagged<'_, K, C, S> {
         self.write_if(cost, |_| !batch.is_empty(), |tables| tables.active().table.apply(batch))
     }
 
-    /// See [`MemtableManager::insert_batch`].
-    pub fn insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, BatchError> {
+    /// See [`MemtableManager::try_insert_batch`].
+    pub fn try_insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, WriteError> {
         let nothing = Cost { bytes: 0, entries: 0 };
         let cost = entries.iter().map(|(key, value)| Cost::of(key.as_ref(), value.as_ref())).fold(nothing, Cost::plus);
-        let succeeded =
-            self.write_if(cost, |inserted| *inserted != 0, |tables| insert_into(tables, entries)).unwrap_or(0);
+        self.write_if(cost, |inserted| *inserted != 0, |tables| insert_into(tables, entries))
+    }
+
+    /// See [`MemtableManager::insert_batch`].
+    pub fn insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, BatchError> {
+        let succeeded = self.try_insert_batch(entries).unwrap_or(0);
         match entries.len() - succeeded {
             0 => Ok(succeeded),
             failed => Err(BatchError::PartialFailure { succeeded, failed }),
@@ -345,6 +349,9 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
     /// Inserts each entry whose key has no version here, all into one table. `Ok` with their number if all went in. Keys are whatever
     /// is `AsRef<K>`; for arrays see [`Table::get_many_into`](crate::Table::get_many_into).
     ///
+    /// A batch that is refused as a whole (the manager is shut down, or writes stall) is one of which none succeeded;
+    /// [`try_insert_batch`](Self::try_insert_batch) tells that apart.
+    ///
     /// ```
     /// use memskip::{BatchError, ManagerConfig, MemtableManager};
     ///
@@ -357,5 +364,23 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
     /// ```
     pub fn insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, BatchError> {
         self.untagged().insert_batch(entries)
+    }
+
+    /// The same, giving the number of entries that went in, which may be less than there are; an error if the batch was refused as a
+    /// whole, saying why.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use memskip::{ManagerConfig, MemtableManager, WriteError};
+    ///
+    /// let manager = MemtableManager::new(ManagerConfig::new())?;
+    /// assert_eq!(manager.try_insert_batch(&[(b"a", b"1"), (b"b", b"2")]), Ok(2));
+    /// assert_eq!(manager.try_insert_batch(&[(b"b", b"3"), (b"c", b"4")]), Ok(1));
+    /// manager.shutdown(Duration::ZERO);
+    /// assert_eq!(manager.try_insert_batch(&[(b"d", b"5")]), Err(WriteError::ShutDown));
+    /// # Ok::<(), memskip::ConfigError>(())
+    /// ```
+    pub fn try_insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, WriteError> {
+        self.untagged().try_insert_batch(entries)
     }
 }
