@@ -274,7 +274,9 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
         self.untagged().put(key, value)
     }
 
-    /// Writes a tombstone, whether the key is here, in an older table, in a file, or nowhere.
+    /// Writes a tombstone, whether the key is here, in an older table, in a file, or nowhere: blind, as a table's
+    /// [`put_tombstone`](crate::Memtable::put_tombstone), and not only if the key is live, as its
+    /// [`delete`](crate::Memtable::delete).
     ///
     /// ```
     /// use memskip::{ManagerConfig, MemtableManager};

@@ -198,9 +198,9 @@ impl<K: ?Sized, C: Default, A: Arena, S: Default + SeqClock, const MAX_HEIGHT: u
 }
 
 impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> Memtable<K, C, A, S, MAX_HEIGHT> {
-    /// The longest key, in bytes: 1 GiB (256 MiB on 32-bit targets).
+    /// The longest key, in bytes: 2^30 - 1, just below 1 GiB (256 MiB on 32-bit targets).
     pub const MAX_KEY_LEN: usize = MAX_KEY_LEN;
-    /// The longest value, in bytes: 2 GiB (512 MiB on 32-bit targets).
+    /// The longest value, in bytes: 2^31 - 1, just below 2 GiB (512 MiB on 32-bit targets).
     pub const MAX_VALUE_LEN: usize = MAX_VALUE_LEN;
 
     /// The list, for tests of what nobody else can see.
@@ -283,7 +283,8 @@ where
     /// Writes a tombstone over a key that is live here. `false` if it is absent, deleted already, or the table is sealed
     /// (or out of memory); of several racing callers one gets `true`. Thresholds do not refuse it.
     ///
-    /// For a key that may be in an older table, see [`put_tombstone`](Self::put_tombstone).
+    /// Only if the key is live, and with an answer: for a key that may be in an older table, see the blind
+    /// [`put_tombstone`](Self::put_tombstone). (A batch's `delete` and a manager's are blind ones.)
     ///
     /// ```
     /// let table = memskip::Memtable::new();
@@ -297,7 +298,8 @@ where
         self.write(&write, Admit::Always).is_ok()
     }
 
-    /// Writes a tombstone whether or not the key is here: it may be in an older table. Returns its sequence number.
+    /// Writes a tombstone whether or not the key is here: it may be in an older table. Returns its sequence number. A threshold may
+    /// refuse it, unlike [`delete`](Self::delete), which writes one only if the key is live here.
     ///
     /// ```
     /// let table = memskip::Memtable::new();
@@ -310,7 +312,9 @@ where
         self.put_with(key, &[], Kind::TOMBSTONE, Rule::Newest)
     }
 
-    /// Adds a version with the engine's own sequence number, in any order across keys and threads.
+    /// Adds a version with the engine's own sequence number, in any order across keys and threads. Beyond what
+    /// [`put`](Self::put) may be refused for: [`SeqNoTooLarge`](InsertError::SeqNoTooLarge) above [`SeqNo::LIMIT`], and
+    /// [`DuplicateSeqNo`](InsertError::DuplicateSeqNo) if the key has a version of this number (see [`OnDuplicateSeqNo`]).
     ///
     /// ```
     /// use memskip::{Memtable, SeqNo};
@@ -343,7 +347,9 @@ where
         self.put_kind_at(key, &[], Kind::TOMBSTONE, seq)
     }
 
-    /// Adds a version of any kind with the engine's own sequence number.
+    /// Adds a version of any kind with the engine's own sequence number; a tombstone may carry a value, too. Refused as
+    /// [`put_at`](Self::put_at) is, with [`SeqNoTooLarge`](InsertError::SeqNoTooLarge) and
+    /// [`DuplicateSeqNo`](InsertError::DuplicateSeqNo).
     ///
     /// ```
     /// use memskip::{Kind, Memtable, SeqNo};

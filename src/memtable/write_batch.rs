@@ -67,7 +67,7 @@ impl<K: Key + ?Sized> WriteBatch<K> {
         self.put_kind(key, value, Kind::VALUE);
     }
 
-    /// Adds a (blind) tombstone.
+    /// Adds a tombstone, blind: whether or not the key is there, unlike [`Memtable::delete`](crate::Memtable::delete).
     pub fn delete(&mut self, key: &K) {
         self.put_kind(key, &[], Kind::TOMBSTONE);
     }
