@@ -13,6 +13,10 @@ use crate::memtable::{Memtable, Pressure, Table};
 
 /// What a monitor watches: tables, managers, budgets.
 ///
+/// Monitors and budgets call these methods on whichever thread looks, on several at once, and hold no lock of theirs
+/// meanwhile: a gauge may ask the monitor for its [`level`](crate::ThresholdMonitor::level). (Not for a
+/// [`look`](crate::ThresholdMonitor::look), which would ask the gauge again, and so on.)
+///
 /// ```
 /// use memskip::{Gauge, Memtable};
 ///
@@ -96,6 +100,9 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Gauge for MemtableManager<K
 
 /// A number of bytes that many tables share, as a write-buffer manager has it. Keeps no table alive, and refuses no write:
 /// it says when together they are close to it, or above.
+///
+/// While it is asked it has a share of each table. So whoever asks may come to drop the last one; of a manager, that waits
+/// for the flushes under way.
 ///
 /// ```
 /// use std::sync::Arc;

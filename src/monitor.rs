@@ -3,8 +3,9 @@
 //! A table's pressure is a figure; nobody is told when it changes, because telling would cost every write. A
 //! [`ThresholdMonitor`] looks now and then, or whenever it is told to, and makes events of the differences.
 //!
-//! 1. Looking and queueing events is one step under the monitor's lock. So looks are in order, and each crossing is queued
-//!    once.
+//! 1. The gauge is read under no lock: what it runs, and what it drops, may ask the monitor. A look counts only if no other
+//!    was taken while it read; else it reads again, unless what was taken began later than itself, which will do. So looks
+//!    that are taken are in order, and each crossing is queued once, in the same step.
 //! 2. Callbacks are run by one thread at a time, under no lock, in the order of the queue. A thread that queues events while
 //!    another runs callbacks leaves them to it. A callback may itself look, or wait for nothing that needs a callback.
 //! 3. Every level between two looks is an event: from `Normal` to `Full` two of them. What comes and goes between two looks
@@ -196,6 +197,10 @@ struct Shared<G: ?Sized> {
 
 struct State {
     level: Pressure,
+    /// Looks begun, each with a number.
+    begun: u64,
+    /// The look that was taken last.
+    taken: u64,
     /// Since when entries have been seen.
     occupied: Option<Instant>,
     /// How often each level was come to, by `Pressure`.
@@ -218,6 +223,8 @@ impl<G: Gauge + ?Sized> ThresholdMonitor<G> {
         limits.check()?;
         let state = State {
             level: Pressure::Normal,
+            begun: 0,
+            taken: 0,
             occupied: None,
             arrivals: [0; 3],
             queue: VecDeque::new(),
@@ -233,8 +240,9 @@ impl<G: Gauge + ?Sized> ThresholdMonitor<G> {
         &self.shared.gauge
     }
 
-    /// Has `callback` called with each event from now on, by whichever thread looks, under no lock. It may use the monitor (one that keeps a clone of it keeps it alive for ever). If it
-    /// panics, the panic goes to that thread, and later events are delivered at the next look.
+    /// Has `callback` called with each event from now on, by whichever thread looks, under no lock. It may use the monitor (one
+    /// that keeps a clone of it keeps it alive for ever). If it panics, the panic goes to that thread, and later events are
+    /// delivered at the next look.
     pub fn on_event(&self, callback: impl Fn(PressureEvent) + Send + Sync + 'static) {
         self.lock().callbacks.push(Arc::new(callback));
     }
@@ -279,15 +287,29 @@ impl<G: Gauge + ?Sized> ThresholdMonitor<G> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks and queues, in one step (1).
+    /// Looks and queues (1). Reads again at most once for each look that was under way when this one began.
     fn observe(&self) -> Pressure {
         let Shared { gauge, limits, .. } = &*self.shared;
         let mut state = self.lock();
-        let (bytes, entries) = (gauge.bytes(), gauge.entries());
+        let earlier = state.begun;
+        let (bytes, entries, own) = loop {
+            state.begun += 1;
+            let (this, taken) = (state.begun, state.taken);
+            drop(state);
+            let read = (gauge.bytes(), gauge.entries(), gauge.pressure());
+            state = self.lock();
+            if state.taken > earlier {
+                return state.level;
+            }
+            if state.taken == taken {
+                state.taken = this;
+                break read;
+            }
+        };
         let now = Instant::now();
         state.occupied = if entries == 0 { None } else { state.occupied.or(Some(now)) };
         let age = state.occupied.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let level = gauge.pressure().max(limits.pressure(bytes, entries, age));
+        let level = own.max(limits.pressure(bytes, entries, age));
         let crossed = crossings(mem::replace(&mut state.level, level), level);
         for event in crossed {
             let arrived = match event {

@@ -4,11 +4,11 @@
 #![allow(missing_docs, clippy::needless_for_each, reason = "a test in few lines")]
 
 use memskip::{
-    Gauge, ManagerConfig, MemoryBudget, Memtable, MemtableManager, MonitorLimits, Pressure, PressureEvent,
+    FlushJob, Gauge, ManagerConfig, MemoryBudget, Memtable, MemtableManager, MonitorLimits, Pressure, PressureEvent,
     ThresholdMonitor,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -272,4 +272,85 @@ fn a_manager_can_be_watched() {
     }
     let [normal, soft, hard] = [Pressure::Normal, Pressure::Backpressure, Pressure::Full];
     assert_eq!(levels, [soft, hard, soft, normal]);
+}
+
+/// A gauge that stops once, in the middle of a look, until it is let go.
+struct Stopping(Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>);
+
+impl Stopping {
+    fn new() -> (Arc<Self>, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((stops, stopped), (go, goes)) = (mpsc::channel(), mpsc::channel());
+        (Arc::new(Self(Mutex::new(Some((stops, goes))))), stopped, go)
+    }
+}
+
+impl Gauge for Stopping {
+    fn bytes(&self) -> usize {
+        let first = self.0.lock().unwrap().take();
+        if let Some((stops, goes)) = first {
+            stops.send(()).unwrap();
+            goes.recv_timeout(LONG).unwrap();
+        }
+        0
+    }
+    fn entries(&self) -> usize {
+        0
+    }
+    fn pressure(&self) -> Pressure {
+        Pressure::Normal
+    }
+}
+
+#[test]
+fn a_look_that_drops_the_last_share_of_a_manager_waits_under_no_lock() {
+    let budget = Arc::new(MemoryBudget::new(1 << 20).unwrap());
+    let monitor = ThresholdMonitor::new(Arc::clone(&budget), MonitorLimits::new()).unwrap();
+    let manager = Arc::new(MemtableManager::new(ManagerConfig::new()).unwrap());
+    budget.add(&manager);
+    let (gauge, gauge_stopped, gauge_go) = Stopping::new();
+    budget.add(&gauge);
+    let ((flushes, flush_begun), (flush_go, goes)) = (mpsc::channel(), mpsc::channel());
+    let (goes, asked) = (Mutex::new(goes), monitor.clone());
+    let flush = move |_: &FlushJob| {
+        flushes.send(())?;
+        goes.lock().unwrap().recv_timeout(LONG)?;
+        asked.level();
+        asked.look();
+        Ok(())
+    };
+    manager.start_flushers(1, flush).unwrap();
+    manager.put(b"k", b"v").unwrap();
+    manager.rotate();
+    flush_begun.recv_timeout(LONG).unwrap();
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || done.send(monitor.look()));
+    gauge_stopped.recv_timeout(LONG).unwrap();
+    // The look has a share of the manager now, and the last one; at its end it waits for the flush, which asks the monitor.
+    drop(manager);
+    gauge_go.send(()).unwrap();
+    flush_go.send(()).unwrap();
+    assert_eq!(is_done.recv_timeout(LONG), Ok(Pressure::Normal), "they wait for each other");
+}
+
+#[test]
+fn a_look_that_was_overtaken_tells_nothing_old() {
+    let (gauge, stopped, go) = Stopping::new();
+    let budget = Arc::new(MemoryBudget::new(10_000).unwrap());
+    let table = Arc::new(Memtable::with_shards(1));
+    budget.add(&table);
+    budget.add(&gauge);
+    let monitor = ThresholdMonitor::new(budget, MonitorLimits::new()).unwrap();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&events);
+    monitor.on_event(move |event| sink.lock().unwrap().push(event));
+    thread::scope(|scope| {
+        // Has read the table when it was empty.
+        let slow = scope.spawn(|| monitor.look());
+        stopped.recv_timeout(LONG).unwrap();
+        table.put(b"k", &[0; 10_000]).unwrap();
+        assert_eq!(monitor.look(), Pressure::Full);
+        go.send(()).unwrap();
+        assert_eq!(slow.join().unwrap(), Pressure::Full);
+    });
+    assert_eq!((monitor.level(), events.lock().unwrap().len()), (Pressure::Full, 2));
 }
