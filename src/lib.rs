@@ -77,6 +77,8 @@ mod snapshot;
 mod memtable;
 
 #[cfg(feature = "std")]
+mod caught;
+#[cfg(feature = "std")]
 mod gauge;
 #[cfg(feature = "std")]
 mod manager;

@@ -778,6 +778,139 @@ fn background_flushers_try_again_after_errors_and_panics() {
     assert!(stats.flushes >= 10 && stats.failed_flushes >= 2);
 }
 
+/// Panics a number of times, without a message.
+#[derive(Default)]
+struct Fuse(AtomicUsize);
+
+impl Fuse {
+    fn check(&self) {
+        if self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            std::panic::resume_unwind(Box::new("a bug of the caller's"));
+        }
+    }
+}
+
+/// Bytewise; its clone may panic on a flusher's thread.
+struct Fused(Arc<Fuse>);
+
+impl Clone for Fused {
+    fn clone(&self) -> Self {
+        if is_flusher() {
+            self.0.check();
+        }
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Comparator<[u8]> for Fused {
+    fn compare(&self, a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+        a.cmp(b)
+    }
+}
+
+/// Counts; panics where it is told to.
+#[derive(Default)]
+struct FusedClock {
+    inner: CounterClock,
+    stamp: Arc<Fuse>,
+    flusher_snapshot: Arc<Fuse>,
+}
+
+impl SeqClock for FusedClock {
+    fn stamp(&self) -> SeqNo {
+        self.stamp.check();
+        self.inner.stamp()
+    }
+    fn snapshot(&self) -> SeqNo {
+        if is_flusher() {
+            self.flusher_snapshot.check();
+        }
+        self.inner.snapshot()
+    }
+}
+
+fn is_flusher() -> bool {
+    thread::current().name().is_some_and(|name| name.starts_with("memskip-flush"))
+}
+
+#[test]
+fn a_flusher_outlives_panics_of_what_it_runs_beside_the_flush() {
+    for in_comparator in [false, true] {
+        let (fuse, clock) = (Arc::new(Fuse::default()), FusedClock::default());
+        let fuse_of_clock = Arc::clone(&clock.flusher_snapshot);
+        let config = config().max_table_age(Duration::from_millis(1)).flush_retry(Duration::from_millis(1));
+        let manager = MemtableManager::with_parts(config, Fused(Arc::clone(&fuse)), clock).unwrap();
+        let armed = if in_comparator { fuse } else { fuse_of_clock };
+        armed.0.store(1, SeqCst);
+        manager.start_flushers(1, |_: &FlushJob<[u8], Fused, FusedClock>| Ok(())).unwrap();
+        manager.put(b"k", b"v").unwrap();
+        // The rotation by age.
+        while armed.0.load(SeqCst) > 0 {
+            thread::yield_now();
+        }
+        manager.put(b"l", b"v").unwrap();
+        assert!(manager.shutdown(LONG).is_empty(), "nobody flushes any more");
+    }
+}
+
+/// Its drop panics.
+#[derive(Debug)]
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            std::panic::resume_unwind(Box::new("a bug of the drop's"));
+        }
+    }
+}
+
+impl std::fmt::Display for Bomb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("bomb")
+    }
+}
+
+impl std::error::Error for Bomb {}
+
+#[test]
+fn a_flusher_outlives_payloads_and_errors_that_panic_when_they_are_dropped() {
+    let manager = MemtableManager::new(config().flush_retry(Duration::from_millis(1))).unwrap();
+    let flush = |job: &FlushJob| match job.attempt() {
+        1 => std::panic::resume_unwind(Box::new(Bomb)),
+        2 => Err(Bomb.into()),
+        _ => Ok(()),
+    };
+    manager.start_flushers(1, flush).unwrap();
+    manager.put(b"k", b"v").unwrap();
+    assert!(manager.shutdown(LONG).is_empty(), "nobody flushes any more");
+    assert_eq!((manager.stats().flushes, manager.stats().failed_flushes), (1, 2));
+}
+
+#[test]
+fn a_rotation_that_panics_wakes_the_flusher_all_the_same() {
+    let clock = FusedClock::default();
+    let fuse = Arc::clone(&clock.stamp);
+    let manager = MemtableManager::<[u8], _, _>::with_parts(config(), Bytewise, clock).unwrap();
+    let (sender, flushed) = mpsc::channel();
+    manager.start_flushers(1, move |job: &FlushJob<[u8], Bytewise, FusedClock>| Ok(sender.send(job.id())?)).unwrap();
+    manager.put(b"k", b"v").unwrap();
+    let first = manager.rotate().unwrap();
+    assert_eq!(flushed.recv_timeout(LONG), Ok(first));
+    // Time enough for the flusher to complete it, and to wait.
+    while manager.frozen_tables() > 0 {
+        thread::yield_now();
+    }
+    thread::sleep(Duration::from_millis(5));
+    manager.put(b"k", b"v").unwrap();
+    // A write that has no number, so that whoever rotates asks for it.
+    fuse.0.store(2, SeqCst);
+    let panics = |act: &dyn Fn() -> bool| std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_err();
+    assert!(panics(&|| manager.put(b"l", b"v").is_ok()));
+    assert!(panics(&|| manager.rotate().is_some()));
+    assert_eq!(flushed.recv_timeout(LONG), Ok(memskip::TableId(first.0 + 1)), "nobody was told");
+}
+
 #[test]
 fn a_manager_that_is_dropped_stops_its_flushers() {
     for _ in 0..20 {

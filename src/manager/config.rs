@@ -140,8 +140,8 @@ impl ManagerConfig {
         self
     }
 
-    /// How long a background flusher waits after a failure; doubled with each failure of the same table, up to 64 times.
-    /// 10 ms by default.
+    /// How long a background flusher waits after a failure or a panic; doubled with each failure of the same table, up to 64
+    /// times. 10 ms by default.
     #[must_use]
     pub const fn flush_retry(mut self, delay: Duration) -> Self {
         self.flush_retry = delay;

@@ -3,12 +3,12 @@
 use std::boxed::Box;
 use std::error::Error;
 use std::format;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 use super::{FlushJob, MemtableManager, Shared, order};
+use crate::caught::caught;
 use crate::clock::{EpochClock, SeqClock};
 use crate::comparator::{Bytewise, Comparator};
 use crate::list::Key;
@@ -70,7 +70,8 @@ where
     S: SeqClock + Send + Sync + 'static,
 {
     /// Starts `threads` background threads that flush until the manager is shut down or dropped. An error if the system refuses
-    /// one; those already started go on.
+    /// one; those already started go on. A panic on one of them, of the flush, of the comparator or of the clock, is a failure,
+    /// after which it waits as it does after others.
     pub fn start_flushers(
         &self,
         threads: usize,
@@ -90,17 +91,28 @@ where
 impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     fn flush_until_stopped(self: &Arc<Self>, flush: &impl Flush<K, C, S>) {
         while !self.stopped.load(order::STOP) {
-            let Some(job) = self.wait_for_job(None) else { return };
-            let attempt = job.attempt();
-            // What the closure owns may be in disorder after a panic; that is its author's to decide.
-            if matches!(catch_unwind(AssertUnwindSafe(|| flush.flush(&job))), Ok(Ok(()))) {
-                // It can have been completed or failed by id meanwhile.
-                let _ = job.complete();
-            } else {
-                let _ = job.fail();
-                self.pause(self.config.flush_retry.saturating_mul(1 << attempt.saturating_sub(1).min(MAX_DOUBLINGS)));
+            // Not only the flush is the caller's code: a rotation by age clones the comparator, it and the look at what was
+            // rotated out ask the clock, and a table that is done with drops both.
+            match caught(|| self.flush_next(flush)) {
+                Some(None) => return,
+                Some(Some(pause)) => self.pause(pause),
+                None => self.pause(self.config.flush_retry),
             }
         }
+    }
+
+    /// Waits for a table, flushes it, and says how long to wait before the next; `None` when flushers are stopped.
+    fn flush_next(self: &Arc<Self>, flush: &impl Flush<K, C, S>) -> Option<Duration> {
+        let job = self.wait_for_job(None)?;
+        let attempt = job.attempt();
+        // An error is dropped where a panic of its drop is caught.
+        if caught(|| flush.flush(&job).is_ok()) == Some(true) {
+            // It can have been completed or failed by id meanwhile.
+            let _ = job.complete();
+            return Some(Duration::ZERO);
+        }
+        let _ = job.fail();
+        Some(self.config.flush_retry.saturating_mul(1 << attempt.saturating_sub(1).min(MAX_DOUBLINGS)))
     }
 
     /// Sleeps, or until told to stop.
@@ -129,8 +141,8 @@ impl<K: ?Sized, C, S> MemtableManager<K, C, S> {
         let others: Vec<_> =
             handles.into_iter().filter(|handle| handle.thread().id() != std::thread::current().id()).collect();
         for handle in others {
-            // It catches panics of the flush.
-            let _ = handle.join();
+            // It catches panics of the flush; but when it ends it drops it.
+            caught(|| drop(handle.join()));
         }
     }
 }
