@@ -121,9 +121,10 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         let fresh = self.fresh(&mut state, &mut rubbish);
         seen.leave();
         let old = self.install(&mut state, fresh);
-        seen.try_drain();
         drop(state);
         self.work.notify_all();
+        // Asks the clock for numbers that are still to come. If it panics, whoever waits for work has been told.
+        seen.try_drain();
         drop(old);
         drop(rubbish);
         Rotated::Yes(seen.id)

@@ -62,11 +62,12 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
             fresh.drain();
             let old = self.install(&mut state, fresh);
             drop(state);
+            self.work.notify_all();
             drop(old);
         } else {
             drop(state);
+            self.work.notify_all();
         }
-        self.work.notify_all();
         drop(rubbish);
     }
 
