@@ -14,10 +14,12 @@
 use core::mem;
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
+use crate::caught::caught;
 use crate::gauge::{BACKPRESSURE_RATIO, Gauge, part_of};
 use crate::manager::ConfigError;
 use crate::memtable::Pressure;
@@ -241,8 +243,8 @@ impl<G: Gauge + ?Sized> ThresholdMonitor<G> {
     }
 
     /// Has `callback` called with each event from now on, by whichever thread looks, under no lock. It may use the monitor (one
-    /// that keeps a clone of it keeps it alive for ever). If it panics, the panic goes to that thread, and later events are
-    /// delivered at the next look.
+    /// that keeps a clone of it keeps it alive for ever). If it panics, the other callbacks are told of the event all the same,
+    /// the panic goes to that thread, and later events are delivered at the next look.
     pub fn on_event(&self, callback: impl Fn(PressureEvent) + Send + Sync + 'static) {
         self.lock().callbacks.push(Arc::new(callback));
     }
@@ -354,15 +356,25 @@ impl<G: Gauge + ?Sized> ThresholdMonitor<G> {
             let callbacks = state.callbacks.clone();
             drop(state);
             turn.get_or_insert_with(|| Turn(&self.shared.state));
+            // All of them are told, whichever panics; the first panic goes on.
+            let mut panic = None;
             for callback in callbacks {
-                callback(event);
+                if panic.is_some() {
+                    caught(|| callback(event));
+                } else {
+                    panic = catch_unwind(AssertUnwindSafe(|| callback(event))).err();
+                }
+            }
+            if let Some(payload) = panic {
+                resume_unwind(payload);
             }
         }
     }
 }
 
 impl<G: Gauge + Send + Sync + ?Sized + 'static> ThresholdMonitor<G> {
-    /// Starts a thread that looks every [`interval`](MonitorLimits::interval) until nobody else holds the monitor.
+    /// Starts a thread that looks every [`interval`](MonitorLimits::interval) until nobody else holds the monitor. It outlives
+    /// panics of callbacks and of the gauge.
     ///
     /// ```
     /// use std::sync::{Arc, mpsc};
@@ -386,7 +398,7 @@ impl<G: Gauge + Send + Sync + ?Sized + 'static> ThresholdMonitor<G> {
         let thread = std::thread::Builder::new().name("memskip-monitor".into());
         let look = move || {
             while let Some(shared) = shared.upgrade() {
-                Self { shared }.look();
+                caught(|| Self { shared }.look());
                 std::thread::sleep(interval);
             }
         };

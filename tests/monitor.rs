@@ -139,11 +139,33 @@ fn a_callback_that_panics_loses_no_later_event() {
             std::panic::resume_unwind(Box::new("a bug of the callback's"));
         }
     });
+    // One that is told after it.
+    let behind = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&behind);
+    monitor.on_event(move |event| sink.lock().unwrap().push(event));
     dial.set(10);
     let looker = monitor.clone();
     assert!(thread::spawn(move || looker.look()).join().is_err());
     monitor.look();
     assert_eq!(*events.lock().unwrap(), [BackpressureReached, LimitReached]);
+    assert_eq!(*behind.lock().unwrap(), [BackpressureReached, LimitReached]);
+}
+
+#[test]
+fn a_watch_outlives_a_callback_that_panics() {
+    let (dial, monitor, _) = dial();
+    let (sender, told) = mpsc::channel();
+    monitor.on_event(move |event| {
+        let _ = sender.send(event);
+        if event == BackpressureReached {
+            std::panic::resume_unwind(Box::new("a bug of the callback's"));
+        }
+    });
+    monitor.watch().unwrap();
+    for (entries, event) in [(5, BackpressureReached), (10, LimitReached)] {
+        dial.set(entries);
+        assert_eq!(told.recv_timeout(LONG), Ok(event), "nobody looks any more");
+    }
 }
 
 #[test]
