@@ -907,7 +907,9 @@ fn a_rotation_that_panics_wakes_the_flusher_all_the_same() {
     fuse.0.store(2, SeqCst);
     let panics = |act: &dyn Fn() -> bool| std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_err();
     assert!(panics(&|| manager.put(b"l", b"v").is_ok()));
-    assert!(panics(&|| manager.rotate().is_some()));
+    // The rotation panics, or the flusher that was told by it, whichever asks first.
+    panics(&|| manager.rotate().is_some());
+    assert_eq!(fuse.0.load(SeqCst), 0);
     assert_eq!(flushed.recv_timeout(LONG), Ok(memskip::TableId(first.0 + 1)), "nobody was told");
 }
 
@@ -1167,6 +1169,80 @@ fn memory_of_flushed_tables_is_used_again_and_given_back() {
         none.next_flush().unwrap().complete().unwrap();
     }
     assert_eq!((none.stats().recycled_tables, none.stats().spare_tables), (0, 0));
+}
+
+#[test]
+fn no_more_tables_are_kept_than_were_asked_for() {
+    const LIMIT: usize = 2;
+    let manager = MemtableManager::new(config().recycled_tables(LIMIT)).unwrap();
+    let rotate = |tables: usize| {
+        for i in 0..tables {
+            manager.put(&i.to_be_bytes(), b"").unwrap();
+            manager.rotate().unwrap();
+        }
+    };
+    let flush = |tables: usize| {
+        for _ in 0..tables {
+            manager.next_flush().unwrap().complete().unwrap();
+            assert!(manager.stats().spare_tables <= LIMIT);
+        }
+    };
+    for _ in 0..3 {
+        rotate(2 * LIMIT);
+        flush(LIMIT);
+        // Empties those, and takes one of them.
+        rotate(1);
+        flush(LIMIT + 1);
+        assert_eq!(manager.stats().spare_tables, LIMIT, "those that wait to be emptied are kept, too");
+    }
+}
+
+/// Above 2 MiB a value has a chunk of its own, that no larger one can have afterwards.
+#[test]
+fn values_of_ever_other_sizes_do_not_pile_up_chunks() {
+    const LIMIT: usize = 4 << 20;
+    for limit in [LIMIT, usize::MAX] {
+        let manager = MemtableManager::new(config().max_table_bytes(limit)).unwrap();
+        for round in 0..12 {
+            manager.put(b"k", &vec![0; (3 << 20) + round * 65536]).unwrap();
+            let held = manager.stats().tables[0].memory_reserved;
+            assert!(held <= 4 * LIMIT, "{held} in round {round}");
+            manager.rotate().unwrap();
+            manager.next_flush().unwrap().complete().unwrap();
+        }
+    }
+    // Of one size they are used again.
+    let manager = MemtableManager::new(config().max_table_bytes(LIMIT)).unwrap();
+    for _ in 0..4 {
+        manager.put(b"k", &vec![0; 3 << 20]).unwrap();
+        manager.rotate().unwrap();
+        manager.next_flush().unwrap().complete().unwrap();
+    }
+    assert_eq!(manager.stats().recycled_tables, 3);
+}
+
+#[test]
+fn who_waits_for_work_gives_back_idle_memory_of_a_flush_that_ends_meanwhile() {
+    let manager = MemtableManager::new(config().recycle_idle(Duration::from_millis(1))).unwrap();
+    manager.put(b"k", b"v").unwrap();
+    manager.rotate().unwrap();
+    let job = manager.next_flush().unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // There is no other work, and nobody else ticks.
+        let waiter = scope.spawn(|| manager.wait_flush(LONG).map(|job| job.id()));
+        // Time enough for it to wait.
+        thread::sleep(Duration::from_millis(20));
+        job.complete().unwrap();
+        while !waiter.is_finished() && manager.stats().spare_tables > 0 {
+            thread::yield_now();
+        }
+        done.store(!waiter.is_finished(), SeqCst);
+        manager.put(b"l", b"v").unwrap();
+        let next = manager.rotate();
+        assert_eq!(waiter.join().unwrap(), next);
+    });
+    assert!(done.load(SeqCst), "nobody gave it back");
 }
 
 // Concurrency.

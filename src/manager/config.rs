@@ -148,7 +148,11 @@ impl ManagerConfig {
         self
     }
 
-    /// How many flushed tables are kept, with their memory, to be used again; 1 by default, 0 keeps none.
+    /// How many flushed tables are kept at most, with their memory, to be used again; 1 by default, 0 keeps none.
+    ///
+    /// One that holds more than about twice what it was used for, and than twice [`max_table_bytes`](Self::max_table_bytes)
+    /// (if that is a limit), is not kept: values of more than 2 MiB, each of another size, leave chunks that none of the
+    /// next ones fits.
     #[must_use]
     pub const fn recycled_tables(mut self, tables: usize) -> Self {
         self.recycled_tables = tables;

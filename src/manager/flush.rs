@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::UnknownFlush;
-use super::queue::{Queued, Rotated, TableStage};
+use super::queue::{Queued, TableStage};
 use super::recycle::Rubbish;
 use super::tables::{FrozenManagedTable, Generation, TableId, Tags};
 use super::{MemtableManager, Shared, order};
@@ -107,8 +107,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
             if self.stopped.load(order::STOP) || deadline.is_some_and(|deadline| deadline <= now) {
                 return None;
             }
-            // A first write since then has another time to wake.
-            match [deadline, wake, self.age_due(&state.active)].into_iter().flatten().min() {
+            // A first write or a flush since then has another time to wake.
+            match [deadline, wake, self.age_due(&state.active), self.idle_due(&state)].into_iter().flatten().min() {
                 Some(until) => {
                     let wait = until.saturating_duration_since(now);
                     drop(self.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner));
@@ -141,9 +141,12 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         let active = Arc::clone(&state.active);
         let release = self.release_idle(&mut state, &mut rubbish);
         drop(state);
-        let rotated = self.is_over_age(&active) && self.rotate_out(&active) != Rotated::Empty;
-        let age = if rotated { None } else { self.age_due(&active) };
-        [release, age].into_iter().flatten().min()
+        if self.is_over_age(&active) {
+            // Whatever comes of it, this table has no time to wake any more.
+            self.rotate_out(&active);
+            return release;
+        }
+        [release, self.age_due(&active)].into_iter().flatten().min()
     }
 
     /// When the table is to be rotated because of its age; never once writes are refused, when `shutdown` will do it.
@@ -160,8 +163,13 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         queued.stage = TableStage::Flushed;
         state.flushes += 1;
         let old = self.retire(&mut state, &mut rubbish);
+        let keeps_any = state.recycling.keeps_any();
         drop(state);
         self.room.notify_all();
+        if !old.is_empty() && keeps_any {
+            // Whoever waits for work gives back what is kept in the end, and has a time for that now.
+            self.work.notify_all();
+        }
         drop((old, rubbish));
         Ok(())
     }

@@ -190,7 +190,7 @@ where
             make: Box::new(make),
             current,
             throttle: Throttle::default(),
-            state: Mutex::new(State::new(active, &config)),
+            state: Mutex::new(State::new(active, &config, shards.unwrap_or(slots))),
             work: Condvar::new(),
             room: Condvar::new(),
             stop: Condvar::new(),

@@ -67,11 +67,12 @@ pub(super) struct State<K: ?Sized, C, S> {
 }
 
 impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> State<K, C, S> {
-    pub(super) fn new(active: Arc<Generation<K, C, S>>, config: &ManagerConfig) -> Self {
+    /// `shards`: of a table's arena.
+    pub(super) fn new(active: Arc<Generation<K, C, S>>, config: &ManagerConfig, shards: usize) -> Self {
         Self {
             active,
             frozen: VecDeque::new(),
-            recycling: Recycling::new(config.recycled_tables),
+            recycling: Recycling::new(config, shards),
             last_rotation: Instant::now(),
             rotations: 0,
             flushes: 0,
@@ -190,12 +191,14 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         old
     }
 
+    /// When memory that is kept is to be given back.
+    pub(super) fn idle_due(&self, state: &State<K, C, S>) -> Option<Instant> {
+        state.recycling.keeps_any().then(|| state.last_rotation.checked_add(self.config.recycle_idle)).flatten()
+    }
+
     /// Gives back memory nobody has asked for in a while, and says when to look again.
     pub(super) fn release_idle(&self, state: &mut State<K, C, S>, rubbish: &mut Rubbish<K, C, S>) -> Option<Instant> {
-        if !state.recycling.keeps_any() {
-            return None;
-        }
-        let due = state.last_rotation.checked_add(self.config.recycle_idle)?;
+        let due = self.idle_due(state)?;
         if due > Instant::now() {
             return Some(due);
         }

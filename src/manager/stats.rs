@@ -88,7 +88,7 @@ pub struct ManagerStats {
     pub stalled_time: Duration,
     /// Tables made in the memory of a flushed one.
     pub recycled_tables: usize,
-    /// Flushed tables kept for that now.
+    /// Flushed tables kept for that now, those included that readers still share.
     pub spare_tables: usize,
 }
 
@@ -109,7 +109,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
             stalls: throttle.stalls.load(order::PLAIN),
             stalled_time: Duration::from_nanos(throttle.stalled_nanos.load(order::PLAIN)),
             recycled_tables: state.recycling.recycled,
-            spare_tables: state.recycling.spare(),
+            spare_tables: state.recycling.kept(),
         }
     }
 
