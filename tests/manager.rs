@@ -750,6 +750,28 @@ fn an_idle_table_is_rotated_when_it_is_old() {
 }
 
 #[test]
+fn a_write_that_stores_nothing_gives_a_table_no_age() {
+    let manager = MemtableManager::new(config().max_table_age(Duration::from_millis(20))).unwrap();
+    let has_age = || manager.stats().tables[0].age.is_some();
+    manager.put(b"k", b"v").unwrap();
+    assert!(has_age());
+    manager.rotate().unwrap();
+    // Of nothing, and of a duplicate of what is frozen.
+    manager.apply(&WriteBatch::new()).unwrap();
+    assert_eq!(manager.insert_batch::<&[u8], &[u8]>(&[]), Ok(0));
+    assert!(manager.insert_batch(&[(b"k", b"w")]).is_err());
+    assert!(!has_age());
+    // The first write that stores something is noticed all the same, by this thread and by a flusher that waits.
+    manager.next_flush().unwrap().complete().unwrap();
+    thread::scope(|scope| {
+        let flusher = scope.spawn(|| manager.wait_flush(LONG).unwrap().table().len());
+        manager.put(b"l", b"v").unwrap();
+        assert!(has_age() || manager.stats().rotations == 2);
+        assert_eq!(flusher.join().unwrap(), 1);
+    });
+}
+
+#[test]
 fn background_flushers_try_again_after_errors_and_panics() {
     let manager = MemtableManager::new(config().max_table_entries(10).flush_retry(Duration::from_millis(1))).unwrap();
     let files = Arc::new(Mutex::new(BTreeMap::new()));

@@ -204,6 +204,12 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     /// Compares the active table with the limits: rotates it, or grants the slot another credit.
     #[cold]
     fn look_at_limits(&self, active: &Arc<Generation<K, C, S>>, slot: usize) {
+        let versions = active.table.version_count();
+        if versions == 0 {
+            // A batch that was empty, or of duplicates. The table has no age yet, nor this slot a credit: the first write that
+            // stores something has to come here.
+            return;
+        }
         if active.first_write.set(Instant::now()).is_ok() && self.config.max_table_age.is_some() {
             // Whoever waits for work now has a time to wait until; it computes that under the lock.
             drop(self.lock());
@@ -211,7 +217,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         }
         let left = |limit: Option<usize>, used: usize| limit.map_or(usize::MAX, |limit| limit.saturating_sub(used));
         let bytes_left = left(self.config.max_table_bytes, active.table.memory_usage());
-        let entries_left = left(self.config.max_table_entries, active.table.version_count());
+        let entries_left = left(self.config.max_table_entries, versions);
         if bytes_left == 0 || entries_left == 0 || self.is_over_age(active) {
             self.rotate_out(active);
         } else {
