@@ -936,6 +936,35 @@ fn a_rotation_that_panics_wakes_the_flusher_all_the_same() {
 }
 
 #[test]
+fn a_flush_that_writes_or_shuts_down_does_not_wait_for_itself() {
+    for shuts_down in [false, true] {
+        let limits = config().max_frozen_tables(1).stall_timeout(Duration::MAX);
+        let manager = Arc::new(MemtableManager::new(limits).unwrap());
+        let (sender, outcomes) = mpsc::channel();
+        let own = Arc::downgrade(&manager);
+        let flush = move |_: &FlushJob| {
+            let Some(own) = own.upgrade() else { return Ok(()) };
+            let outcome =
+                if shuts_down { Ok(own.shutdown(Duration::MAX).len()) } else { own.put(b"checkpoint", b"").map(|_| 0) };
+            Ok(sender.send(outcome)?)
+        };
+        manager.start_flushers(1, flush).unwrap();
+        manager.put(b"k", b"v").unwrap();
+        manager.rotate().unwrap();
+        let outcome = outcomes.recv_timeout(LONG).expect("it waits for itself");
+        match outcome {
+            Ok(left) => assert!(shuts_down && left == 0),
+            Err(error) => assert!(!shuts_down && matches!(error, WriteError::Stalled { .. })),
+        }
+        // It was completed all the same, and others are not concerned.
+        while manager.frozen_tables() > 0 {
+            thread::yield_now();
+        }
+        assert_eq!(manager.put(b"k", b"w").is_ok(), !shuts_down);
+    }
+}
+
+#[test]
 fn a_manager_that_is_dropped_stops_its_flushers() {
     for _ in 0..20 {
         let (sender, dropped) = mpsc::channel();

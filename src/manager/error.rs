@@ -23,7 +23,8 @@ pub enum WriteError {
     /// The table refused: the key is there already, something is too large, or there is no memory even for a fresh table.
     /// Never because of a rotation.
     Insert(InsertError),
-    /// Too many frozen tables, or too many bytes in them, wait to be flushed, and no flush completed in time.
+    /// Too many frozen tables, or too many bytes in them, wait to be flushed, and no flush completed in time (none, on a
+    /// background flusher's own thread).
     Stalled {
         /// How long the write waited.
         waited: Duration,

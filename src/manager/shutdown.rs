@@ -18,6 +18,9 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
     /// With a timeout of zero background flushers are stopped before the active table is frozen: what was in it comes back here,
     /// as does all else of which no flush was under way. (A [`next_flush`](Self::next_flush) of somebody else's may still take it.)
     ///
+    /// On a background flusher's own thread, within a [`Flush`](super::Flush), it does not wait for flushes: that would be for
+    /// itself.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use memskip::{ManagerConfig, MemtableManager, WriteError};
@@ -72,6 +75,9 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     }
 
     fn wait_until_flushed(&self, deadline: Option<Instant>) {
+        if self.is_own_flusher() {
+            return;
+        }
         let mut state = self.lock();
         while !state.frozen.is_empty() {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -85,6 +85,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
             return Ok(());
         }
         let begun = Instant::now();
+        // A flush that waited for a flush could be waiting for itself.
+        let patience = if self.is_own_flusher() { Duration::ZERO } else { self.config.stall_timeout };
         let mut state = self.lock();
         let mut stalled = false;
         let admitted = loop {
@@ -95,7 +97,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
             }
             stalled = true;
             let waited = begun.elapsed();
-            let Some(left) = self.config.stall_timeout.checked_sub(waited).filter(|left| !left.is_zero()) else {
+            let Some(left) = patience.checked_sub(waited).filter(|left| !left.is_zero()) else {
                 let State { frozen, .. } = &*state;
                 break Err(WriteError::Stalled {
                     waited,

@@ -1,6 +1,7 @@
 //! Background threads that flush.
 
 use std::boxed::Box;
+use std::cell::Cell;
 use std::error::Error;
 use std::format;
 use std::sync::{Arc, PoisonError};
@@ -18,6 +19,12 @@ use crate::list::Key;
 /// Called by background threads, several of them at once if there are several, each with another table. When it returns `Ok`
 /// the table is completed, so what was in it must be readable elsewhere by then. An error or a panic gives the table back;
 /// it is tried again after a while.
+///
+/// A flush on a background thread never waits for a flush, since that may be itself. If it writes to its own manager above a hard
+/// limit, the write is [`Stalled`](crate::WriteError::Stalled) at once (and a flush that fails for that is tried again, and is
+/// refused again); if it calls [`shutdown`](MemtableManager::shutdown), that hands back at once what no flush is under way of.
+/// On threads of your own, from [`next_flush`](MemtableManager::next_flush) to [`complete`](FlushJob::complete), both wait in
+/// vain for as long as they are told to.
 ///
 /// A closure is one.
 ///
@@ -60,6 +67,11 @@ where
     }
 }
 
+std::thread_local! {
+    /// Where the manager lies that this thread flushes for; 0 if it does not.
+    static FLUSHES_FOR: Cell<usize> = const { Cell::new(0) };
+}
+
 /// A delay is doubled this many times at most.
 const MAX_DOUBLINGS: u32 = 6;
 
@@ -89,7 +101,14 @@ where
 }
 
 impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
+    /// Whether this is one of the manager's background threads: then nothing may wait for a flush here.
+    pub(super) fn is_own_flusher(&self) -> bool {
+        FLUSHES_FOR.get() == core::ptr::from_ref(self).addr()
+    }
+
     fn flush_until_stopped(self: &Arc<Self>, flush: &impl Flush<K, C, S>) {
+        // It lies there as long as the thread runs, which has a share.
+        FLUSHES_FOR.set(Arc::as_ptr(self).addr());
         while !self.stopped.load(order::STOP) {
             // Not only the flush is the caller's code: a rotation by age clones the comparator, it and the look at what was
             // rotated out ask the clock, and a table that is done with drops both.
