@@ -138,7 +138,8 @@ impl MemoryBudget {
         Ok(Self { max_bytes, backpressure_bytes, gauges: Mutex::new(Vec::new()) })
     }
 
-    /// Counts a table, a manager, another budget in, as long as it lives.
+    /// Counts a table, a manager, another budget in, as long as it lives. Not this budget itself, nor one that it is counted
+    /// in: there would be no end to the sum, until the stack overflows.
     pub fn add<G: Gauge + Send + Sync + 'static>(&self, gauge: &Arc<G>) {
         let weak: Weak<G> = Arc::downgrade(gauge);
         let mut gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
@@ -182,9 +183,14 @@ impl fmt::Debug for MemoryBudget {
     }
 }
 
+/// A ratio brought to 0.0-1.0; NaN counts as no backpressure before the limit itself.
+pub(crate) fn within_one(ratio: f64) -> f64 {
+    if ratio.is_nan() { 1.0 } else { ratio.clamp(0.0, 1.0) }
+}
+
 /// A part of a limit, at least 1.
 pub(crate) fn part_of(limit: usize, ratio: f64) -> usize {
-    let ratio = if ratio.is_nan() { 1.0 } else { ratio.clamp(0.0, 1.0) };
+    let ratio = within_one(ratio);
     #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a ratio of a size, not a size")]
     let part = (limit as f64 * ratio) as usize;
     part.max(1)

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 use crate::caught::caught;
-use crate::gauge::{BACKPRESSURE_RATIO, Gauge, part_of};
+use crate::gauge::{BACKPRESSURE_RATIO, Gauge, part_of, within_one};
 use crate::manager::ConfigError;
 use crate::memtable::Pressure;
 
@@ -118,8 +118,18 @@ impl MonitorLimits {
             Some(limit) if used >= part_of(limit, self.backpressure_ratio) => Pressure::Backpressure,
             _ => Pressure::Normal,
         };
-        let millis = |time: Duration| usize::try_from(time.as_micros()).unwrap_or(usize::MAX);
-        of(self.max_bytes, bytes).max(of(self.max_entries, entries)).max(of(self.max_age.map(millis), millis(age)))
+        let of_age = |limit: Duration| {
+            let soft = limit.as_secs_f64() * within_one(self.backpressure_ratio);
+            if age >= limit {
+                Pressure::Full
+            } else if !age.is_zero() && age.as_secs_f64() >= soft {
+                Pressure::Backpressure
+            } else {
+                Pressure::Normal
+            }
+        };
+        let by_age = self.max_age.map_or(Pressure::Normal, of_age);
+        of(self.max_bytes, bytes).max(of(self.max_entries, entries)).max(by_age)
     }
 }
 

@@ -236,6 +236,16 @@ fn limits_by_bytes_entries_and_age() {
     age.gauge().put(b"k", b"").unwrap();
     assert!(age.wait_for(Pressure::Full, LONG));
 
+    let least = ThresholdMonitor::new(table(), MonitorLimits::new().max_age(Duration::from_nanos(1))).unwrap();
+    assert_eq!(least.look(), Pressure::Normal, "nor has it one that counts by the least limit");
+    least.gauge().put(b"k", b"").unwrap();
+    assert!(least.wait_for(Pressure::Full, LONG));
+    let longest = MonitorLimits::new().max_age(Duration::MAX).backpressure_ratio(0.0);
+    let longest = ThresholdMonitor::new(table(), longest).unwrap();
+    longest.gauge().put(b"k", b"").unwrap();
+    assert!(longest.wait_for(Pressure::Backpressure, LONG));
+    assert!(!full(&longest));
+
     // The table's own limits, without any of the monitor's.
     let own = Arc::new(Memtable::with_capacity_and_shards(4096, 1, 0, 2));
     let own = ThresholdMonitor::new(own, MonitorLimits::new()).unwrap();
