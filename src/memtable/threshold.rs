@@ -4,7 +4,9 @@
 //! counts as used.
 //!
 //! Entries are tokens: as many as the threshold, in a pool, handed to shards by the few dozen; a write spends one, a write that
-//! fails gives it back, and when the pool is empty it collects what shards have left. So the threshold is exact.
+//! fails gives it back, and when the pool is empty it collects what shards have left. So the threshold is never passed, and
+//! a writer alone gets all of them. But a write that will fail for another reason holds its tokens meanwhile, and one that
+//! collects holds what it has found; who needs them just then is refused just below the threshold.
 //!
 //! Bytes are not known before they are allocated, so a write asks for the most it can need. A shard gets a part of what is left
 //! by the arena's own count, and looks again when that is spent. Several writers that look at the same moment may each be
