@@ -605,10 +605,15 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Every write is synced before the next.
+fn always() -> Options {
+    Options { durability: Durability::Always, ..Options::default() }
+}
+
 /// A store with one segment: the log, where its records end, and what is in it after each.
 fn one_segment() -> (TempDir, PathBuf, Vec<u64>, Vec<Map>) {
     let dir = dir();
-    let store = open(&dir, Options::default());
+    let store = open(&dir, always());
     let path = segments(dir.path()).remove(0);
     let (mut ends, mut maps) = (vec![fs::metadata(&path).expect("is there").len()], vec![Map::new()]);
     for i in 0..6u8 {
@@ -650,8 +655,8 @@ fn a_torn_tail_is_cut_off_at_every_length() {
     }
 }
 
-/// A flipped byte in front of a record that can be read is reported with file and offset of the record it is in. In
-/// the last record it is what a crash may leave, and costs that record.
+/// A flipped byte in a record that was synced before another was written is reported with file and offset of the record
+/// it is in. In the last record it is what a crash may leave, and costs that record.
 #[test]
 fn flipped_bytes_are_reported_or_cut_off() {
     let (dir, path, ends, maps) = one_segment();
@@ -675,6 +680,121 @@ fn flipped_bytes_are_reported_or_cut_off() {
             }
         }
     }
+}
+
+/// A log as a power failure may leave it: of what is behind `synced` any page can be missing. Of the eight records that are
+/// there, those in front of the hole are found, as is all in front of them. A flipped byte in what was synced is
+/// damage.
+fn check_holes(dir: &TempDir, path: &Path, bytes: &[u8], synced: usize) {
+    const PAGE: usize = 4096;
+    let record = (bytes.len() - synced) / 8;
+    fs::write(path, bytes).expect("writes");
+    let whole = all(&open(dir, always()));
+    for page in (synced / PAGE * PAGE..bytes.len()).step_by(PAGE) {
+        let hole = page.max(synced)..(page + PAGE).min(bytes.len());
+        let mut left = bytes.to_vec();
+        left[hole.clone()].fill(0);
+        fs::write(path, left).expect("writes");
+        let store = open(dir, always());
+        let lost = 8 - (hole.start - synced) / record;
+        let found = all(&store);
+        assert_eq!(found.len(), whole.len() - lost, "a hole at {hole:?}");
+        assert!(found.contains_key(&b"acknowledged"[..]));
+        assert!(found.iter().all(|(key, value)| whole.get(key) == Some(value)), "a hole at {hole:?}");
+        // What was behind the hole does not come back.
+        store.put(b"later", b"l").expect("puts");
+        store.close().expect("closes");
+        assert_eq!(all(&open(dir, always())).len(), found.len() + 1);
+    }
+    for at in 0..synced {
+        let mut damaged = bytes.to_vec();
+        damaged[at] ^= 1;
+        fs::write(path, damaged).expect("writes");
+        match Store::open(dir.path(), always()) {
+            Err(Error::Corrupt { file, offset: 0, .. }) => assert_eq!(file, path),
+            other => panic!("byte {at}: {:?}", other.err()),
+        }
+    }
+}
+
+/// Synced when the log is opened, and then no more.
+#[test]
+fn holes_in_what_was_not_synced_are_no_damage() {
+    for durability in [Durability::None, Durability::Interval(Duration::from_secs(3600))] {
+        let dir = dir();
+        let store = open(&dir, always());
+        store.put(b"acknowledged", b"v").expect("puts");
+        store.close().expect("closes");
+        let path = segments(dir.path()).remove(0);
+        let synced = fs::read(&path).expect("reads").len();
+        let store = open(&dir, Options { durability, ..Options::default() });
+        // The thread of an interval begins with a sync.
+        while store.stats().wal_syncs == 0 && durability != Durability::None {
+            thread::sleep(Duration::from_millis(1));
+        }
+        for i in 0..8u8 {
+            store.put(&[i + 1], &[i + 1; 5000]).expect("puts");
+        }
+        let bytes = fs::read(&path).expect("reads");
+        store.close().expect("closes");
+        check_holes(&dir, &path, &bytes, synced);
+    }
+}
+
+/// Of a group nothing is acknowledged before all of it is synced.
+#[test]
+fn holes_in_a_group_are_no_damage() {
+    for attempt in 0.. {
+        assert!(attempt < 20, "it never became one group");
+        let dir = dir();
+        let store = open(&dir, Options { queued_memtables: 1, ..always() });
+        let tables = dir.path().join("tree/tables");
+        fs::remove_dir(&tables).expect("removes");
+        store.put(b"flushed", b"v").expect("puts");
+        assert!(store.flush().is_err());
+        let path = segments(dir.path()).pop().expect("a segment");
+        let syncs = store.stats().wal_syncs;
+        // The first waits for the flush, and the others for the first.
+        let put = |key: &[u8], len: usize| {
+            let (store, key) = (store.clone(), key.to_vec());
+            let writer = thread::spawn(move || store.put(&key, &vec![7; len]).expect("puts"));
+            thread::sleep(Duration::from_millis(20));
+            writer
+        };
+        let first = put(b"acknowledged", 1);
+        let others: Vec<_> = (0..8u8).map(|i| put(&[i + 1], 5000)).collect();
+        fs::create_dir(&tables).expect("creates");
+        others.into_iter().chain([first]).for_each(|writer| writer.join().expect("puts"));
+        if store.stats().wal_syncs == syncs + 2 {
+            let bytes = fs::read(&path).expect("reads");
+            store.put(&[9], &[7; 5000]).expect("puts");
+            let record = fs::read(&path).expect("reads").len() - bytes.len();
+            store.close().expect("closes");
+            return check_holes(&dir, &path, &bytes, bytes.len() - 8 * record);
+        }
+    }
+}
+
+/// Records that were written after a sync in the background say so: in front of them nothing may be damaged.
+#[test]
+fn damage_to_what_was_synced_in_the_background_is_reported() {
+    let dir = dir();
+    let store = open(&dir, Options { durability: Durability::Interval(Duration::from_millis(1)), ..small() });
+    store.put(b"a", b"1").expect("puts");
+    // One that may have begun before, one more, and one that begins when that is done.
+    let syncs = store.stats().wal_syncs + 3;
+    while store.stats().wal_syncs < syncs {
+        store.put(b"b", b"2").expect("puts");
+        thread::sleep(Duration::from_millis(1));
+    }
+    store.put(b"c", b"3").expect("puts");
+    store.close().expect("closes");
+    let path = segments(dir.path()).remove(0);
+    let mut bytes = fs::read(&path).expect("reads");
+    bytes[0] ^= 1;
+    fs::write(&path, &bytes).expect("writes");
+    let outcome = Store::open(dir.path(), small());
+    assert!(matches!(outcome, Err(Error::Corrupt { offset: 0, .. })), "{:?}", outcome.err());
 }
 
 /// In a segment that is not the last, there is no tail to be forgiven; and none may be missing.

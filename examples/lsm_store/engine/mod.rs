@@ -47,9 +47,10 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// Written to the operating system; the log is synced only as its memtable is full. A power failure may lose what
-    /// was not, and as the system writes in any order, leave a log that is reported as corrupt.
+    /// was not, from some write on.
     None,
-    /// Synced in the background: a power failure loses at most this much time.
+    /// Synced in the background: a power failure loses at most this much time, and what a sync takes; from some write
+    /// on, too.
     Interval(Duration),
     /// Synced before it is acknowledged.
     Always,

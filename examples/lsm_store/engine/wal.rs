@@ -1,13 +1,30 @@
 //! The write-ahead log: one file (segment) per memtable generation, of records. A segment is named after its first one.
 //!
 //! ```text
-//! record  crc 4 │ length 4 │ sequence number 8 │ the batch: kinds, keys and values, as borsh writes them
+//! record  crc 4 │ length 4 │ sequence number 8 │ synced 8 │ the batch: kinds, keys and values, as borsh writes them
 //! ```
 //!
-//! A record's number is one more than that of the record before, also across segments. Where a segment stops being
-//! readable decides what that means: if a record can be found behind, or a later segment exists, acknowledged bytes
-//! are damaged, and opening fails with file and offset. If not, it is what a crash leaves of an append, and is cut
-//! off. Damage to the very last record cannot be told from that, and costs that record.
+//! A record's number is one more than that of the record before, also across segments. `synced` is how much of the
+//! segment was known to be on disk when the record was written.
+//!
+//! # Where a segment stops being readable
+//!
+//! It is damage, and opening fails with file and offset, if
+//!
+//! - a later segment exists: that was begun once this one was whole and synced;
+//! - or a record can be found behind whose `synced` is above the offset: here, too, everything was on disk by then.
+//!
+//! If not, it is what a crash leaves of appends, and is cut off with all that is behind. That a record can be found
+//! there is not enough: a group is one append, between two syncs there may be many, and a power failure keeps of them
+//! whatever pages it likes. What each durability makes of it:
+//!
+//! - `Always`: `synced` is where the record's group begins. In front of it all was acknowledged; of a group that is
+//!   torn, nothing was.
+//! - `Interval`: `synced` is the end at the last sync. What is cut off was written since, or while that went on.
+//! - `None`: `synced` is the end when the log was opened, which is a sync, too. What is cut off was written since.
+//!
+//! Damage to what was synced after the last record was written cannot be told from a torn append: nothing behind it
+//! says so. It costs the records from there on; with `Always`, these are of the last group.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -26,8 +43,8 @@ use parking_lot::Mutex;
 
 use super::{Batch, Error};
 
-/// Checksum, length and number.
-const HEAD: usize = 16;
+/// Checksum, length, number, and what was synced.
+const HEAD: usize = 24;
 
 /// The end of the log, where records are appended.
 pub(super) struct Log {
@@ -35,6 +52,8 @@ pub(super) struct Log {
     pub(super) segment: u64,
     file: Arc<File>,
     len: u64,
+    /// How much of it is known to be on disk.
+    synced: u64,
     next_seq: u64,
     /// Why it takes no more.
     failed: Option<Error>,
@@ -64,7 +83,7 @@ impl Log {
                 return Err(corrupt(0, "records are missing between the segment before and this one"));
             }
             let mut at = 0;
-            while let Some(body) = find(&bytes, segment, at, next_seq..=next_seq) {
+            while let Some((_, body)) = find(&bytes, segment, at, next_seq..=next_seq) {
                 let writes = borsh::from_slice::<Vec<(u8, Vec<u8>, Vec<u8>)>>(body);
                 let mut batch = Batch::new();
                 for (kind, key, value) in writes.map_err(|_| corrupt(at, "the record is not a batch"))? {
@@ -74,8 +93,9 @@ impl Log {
                 (at, next_seq) = (at + HEAD + body.len(), next_seq + 1);
             }
             let later = next_seq + 1..=next_seq + bytes.len() as u64;
-            let is_any_behind = || (at + 1..bytes.len()).any(|at| find(&bytes, segment, at, later.clone()).is_some());
-            if at < bytes.len() && (segment != last || is_any_behind()) {
+            let says_it_was_synced =
+                |behind| find(&bytes, segment, behind, later.clone()).is_some_and(|(synced, _)| synced > at as u64);
+            if at < bytes.len() && (segment != last || (at + 1..bytes.len()).any(says_it_was_synced)) {
                 return Err(corrupt(at, "the record is damaged"));
             }
             len = at as u64;
@@ -83,7 +103,8 @@ impl Log {
         let file = OpenOptions::new().append(true).create(true).open(path(dir, last))?;
         cut(&file, dir, len)?;
         let counts = Arc::new(Counts { dir: dir.to_owned(), needed: last.into(), syncs: 0.into() });
-        Ok(Self { segment: last, file: Arc::new(file), len, next_seq, failed: None, buffer: Vec::new(), counts })
+        let (file, buffer) = (Arc::new(file), Vec::new());
+        Ok(Self { segment: last, file, len, synced: len, next_seq, failed: None, buffer, counts })
     }
 
     /// Nothing is appended any more: nobody knows what a failure has left on disk.
@@ -101,8 +122,8 @@ impl Log {
             let writes: Vec<_> = batch.iter().map(|(key, value, kind)| (kind.0, key, value)).collect();
             borsh::to_writer(&mut self.buffer, &writes)?;
             let (mut head, body) = self.buffer[start..].split_at_mut(HEAD);
-            let crc = checksum(self.segment, self.len + start as u64, seq, body);
-            borsh::to_writer(&mut head, &(crc, body.len() as u32, seq))?;
+            let crc = checksum(self.segment, self.len + start as u64, seq, self.synced, body);
+            borsh::to_writer(&mut head, &(crc, body.len() as u32, seq, self.synced))?;
         }
         if let Err(error) = (&*self.file).write_all(&self.buffer) {
             // Half of it may be there.
@@ -117,7 +138,9 @@ impl Log {
     /// `fsync`s what has been appended.
     pub(super) fn sync(&mut self) -> Result<(), Error> {
         self.failed.clone().map_or(Ok(()), Err)?;
-        sync(&self.file, &self.counts).map_err(|error| self.poison(error))
+        sync(&self.file, &self.counts).map_err(|error| self.poison(error))?;
+        self.synced = self.len;
+        Ok(())
     }
 
     /// Begins a new segment, once the old one is whole on disk: only the log's end may be torn.
@@ -128,7 +151,7 @@ impl Log {
             // If this fails there is none, and the log goes on as it is.
             let file = OpenOptions::new().append(true).create(true).open(path(&self.counts.dir, self.next_seq))?;
             cut(&file, &self.counts.dir, 0).map_err(|error| self.poison(error))?;
-            (self.file, self.segment, self.len) = (Arc::new(file), self.next_seq, 0);
+            (self.file, self.segment, self.len, self.synced) = (Arc::new(file), self.next_seq, 0, 0);
             self.counts.needed.store(self.segment, SeqCst);
         }
         Ok(())
@@ -148,13 +171,20 @@ impl Counts {
 
 /// As long as there is a log, while writers go on. A failure comes to the next of them.
 pub(super) fn sync_at_intervals(log: &Arc<Mutex<Log>>, interval: Duration) -> io::Result<()> {
-    let (log, counts, mut synced) = (Arc::downgrade(log), Arc::clone(&log.lock().counts), 0);
+    let (log, counts, mut seen) = (Arc::downgrade(log), Arc::clone(&log.lock().counts), 0);
     let sync_again_and_again = move || {
         while let Some(log) = log.upgrade() {
-            let end = |log: &Log| (log.next_seq, Arc::clone(&log.file));
-            let (appended, file) = end(&log.lock());
-            if appended > mem::replace(&mut synced, appended) {
-                let _ = sync(&file, &counts).map_err(|error| log.lock().poison(error));
+            let end = |log: &Log| (log.next_seq, log.len, Arc::clone(&log.file));
+            let (appended, len, file) = end(&log.lock());
+            if appended > mem::replace(&mut seen, appended) {
+                let outcome = sync(&file, &counts);
+                let mut log = log.lock();
+                match outcome {
+                    // Meanwhile another segment may have begun, or somebody else have synced more.
+                    Ok(()) if Arc::ptr_eq(&file, &log.file) => log.synced = log.synced.max(len),
+                    Ok(()) => {}
+                    Err(error) => drop(log.poison(error)),
+                }
             }
             drop(log);
             thread::sleep(interval);
@@ -194,18 +224,18 @@ fn cut(file: &File, dir: &Path, len: u64) -> io::Result<()> {
     sync_dir(dir)
 }
 
-/// The contents of the record at an offset, if there is a whole one with such a number.
-fn find(bytes: &[u8], segment: u64, at: usize, seqs: RangeInclusive<u64>) -> Option<&[u8]> {
+/// What was synced, and the contents, of the record at an offset, if there is a whole one with such a number.
+fn find(bytes: &[u8], segment: u64, at: usize, seqs: RangeInclusive<u64>) -> Option<(u64, &[u8])> {
     let mut rest = bytes.get(at..)?;
-    let (crc, len, seq) = <(u32, u32, u64)>::deserialize(&mut rest).ok()?;
+    let (crc, len, seq, synced) = <(u32, u32, u64, u64)>::deserialize(&mut rest).ok()?;
     let body = rest.get(..len as usize)?;
-    (seqs.contains(&seq) && crc == checksum(segment, at as u64, seq, body)).then_some(body)
+    (seqs.contains(&seq) && crc == checksum(segment, at as u64, seq, synced, body)).then_some((synced, body))
 }
 
 /// Segment and offset are in it so that a log which is stored as a value is not taken for one.
-fn checksum(segment: u64, offset: u64, seq: u64, body: &[u8]) -> u32 {
+fn checksum(segment: u64, offset: u64, seq: u64, synced: u64, body: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
-    crc.update([segment, offset, seq].map(u64::to_le_bytes).as_flattened());
+    crc.update([segment, offset, seq, synced].map(u64::to_le_bytes).as_flattened());
     crc.update(body);
     crc.finalize()
 }
