@@ -16,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use engine::{Batch, Durability, Error, Front, Options, Order, Snapshot, Store};
+use itertools::Itertools;
 use memskip::WriteError;
 use tempfile::{TempDir, tempdir};
 
@@ -717,21 +718,25 @@ fn check_holes(dir: &TempDir, path: &Path, bytes: &[u8], synced: usize) {
     }
 }
 
-/// Synced when the log is opened, and then no more.
+/// Synced when the log is opened, or its segment begun, and then no more.
 #[test]
 fn holes_in_what_was_not_synced_are_no_damage() {
-    for durability in [Durability::None, Durability::Interval(Duration::from_secs(3600))] {
+    let hour = Durability::Interval(Duration::from_secs(3600));
+    for (durability, is_rotated) in [Durability::None, hour].into_iter().cartesian_product([false, true]) {
         let dir = dir();
         let store = open(&dir, always());
         store.put(b"acknowledged", b"v").expect("puts");
         store.close().expect("closes");
-        let path = segments(dir.path()).remove(0);
-        let synced = fs::read(&path).expect("reads").len();
         let store = open(&dir, Options { durability, ..Options::default() });
         // The thread of an interval begins with a sync.
-        while store.stats().wal_syncs == 0 && durability != Durability::None {
+        while store.stats().wal_syncs == 0 && durability == hour {
             thread::sleep(Duration::from_millis(1));
         }
+        if is_rotated {
+            store.flush().expect("flushes");
+        }
+        let path = segments(dir.path()).pop().expect("a segment");
+        let synced = fs::read(&path).expect("reads").len();
         for i in 0..8u8 {
             store.put(&[i + 1], &[i + 1; 5000]).expect("puts");
         }
