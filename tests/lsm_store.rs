@@ -300,6 +300,7 @@ fn what_is_out_of_bounds_is_refused_and_leaves_nothing() {
     assert!(matches!(store.write(batch), Err(Error::Invalid(_))));
     assert_eq!(all(&store), Map::new());
     store.write(Batch::new()).expect("nothing to do");
+    assert_eq!(fs::metadata(&segments(dir.path())[0]).expect("is there").len(), 0, "nothing is in the log");
     store.put(&longest, b"v").expect("puts");
     store.flush().expect("flushes");
     assert_eq!(store.get(&longest).expect("gets"), Some(b"v".to_vec()));
