@@ -289,6 +289,8 @@ fn nobody_else_may_open_it() {
 fn what_is_out_of_bounds_is_refused_and_leaves_nothing() {
     let dir = dir();
     assert!(matches!(Store::open(dir.path(), Options { queued_memtables: 0, ..small() }), Err(Error::Invalid(_))));
+    let at_once = Options { durability: Durability::Interval(Duration::ZERO), ..small() };
+    assert!(matches!(Store::open(dir.path(), at_once), Err(Error::Invalid(_))));
     let store = open(&dir, small());
     let longest = vec![b'k'; 65_535];
     let too_long = vec![b'k'; 65_536];

@@ -10,7 +10,7 @@ mod load;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::num::ParseIntError;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -62,11 +62,14 @@ enum Command {
     Bench(bench::Args),
 }
 
-fn durability(text: &str) -> Result<Durability, ParseIntError> {
+fn durability(text: &str) -> Result<Durability> {
     Ok(match text {
         "none" => Durability::None,
         "always" => Durability::Always,
-        millis => Durability::Interval(Duration::from_millis(millis.trim_end_matches("ms").parse()?)),
+        millis => {
+            let millis: NonZeroU64 = millis.trim_end_matches("ms").parse()?;
+            Durability::Interval(Duration::from_millis(millis.get()))
+        }
     })
 }
 

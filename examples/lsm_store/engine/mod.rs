@@ -50,7 +50,7 @@ pub enum Durability {
     /// was not, from some write on.
     None,
     /// Synced in the background: a power failure loses at most this much time, and what a sync takes; from some write
-    /// on, too.
+    /// on, too. Zero is refused.
     Interval(Duration),
     /// Synced before it is acknowledged.
     Always,

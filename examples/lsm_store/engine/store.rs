@@ -46,6 +46,9 @@ impl Store {
     /// Opens or creates. Nobody else may have it open.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let (dir, durability) = (dir.as_ref(), options.durability);
+        if durability == Durability::Interval(Duration::ZERO) {
+            return Err(Error::Invalid("an interval between syncs must not be zero: `Always` is what comes next"));
+        }
         let disk = Arc::new(Disk::open(dir, options.front)?);
         // The writer rotates, between two records: none that is in the log already has to wait for a flush.
         let config = ManagerConfig::new().max_table_bytes(usize::MAX).max_frozen_tables(options.queued_memtables);
