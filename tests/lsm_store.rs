@@ -845,6 +845,28 @@ fn older_segments_must_be_whole() {
     }
 }
 
+/// Names that are only like those of segments are nobody's, and stay.
+#[test]
+fn other_files_beside_the_log_are_left_alone() {
+    let dir = dir();
+    let store = open(&dir, small());
+    store.put(b"k", b"v").expect("puts");
+    store.close().expect("closes");
+    let zeros = "0".repeat(19);
+    let names =
+        ["2.log", "+2.log", "x.log", &format!("+{zeros}.log"), &format!("00{zeros}2.log"), &format!("{zeros}1.old")];
+    for name in names {
+        fs::write(dir.path().join("wal").join(name), b"not a record").expect("writes");
+    }
+    let store = open(&dir, small());
+    assert_eq!(all(&store).len(), 1);
+    store.flush().expect("flushes");
+    store.put(b"l", b"v").expect("puts");
+    store.close().expect("closes");
+    assert_eq!(all(&open(&dir, small())).len(), 2);
+    assert!(names.iter().all(|name| dir.path().join("wal").join(name).exists()), "removed with the segments");
+}
+
 /// A segment is there as long as its table is not in the tree, and gone afterwards. What is in the tree is found
 /// without it.
 #[test]

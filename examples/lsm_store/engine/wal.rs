@@ -211,9 +211,12 @@ fn path(dir: &Path, segment: u64) -> PathBuf {
     dir.join(format!("{segment:020}.log"))
 }
 
-/// All segments, ascending.
+/// All segments, ascending. Names that are not exactly as [`path`] makes them are somebody else's: `+2.log`.
 fn segments(dir: &Path) -> io::Result<BTreeSet<u64>> {
-    let number = |name: OsString| name.to_str()?.strip_suffix(".log")?.parse().ok();
+    let number = |name: OsString| {
+        let number = name.to_str()?.strip_suffix(".log")?.parse().ok()?;
+        (path(dir, number).file_name()? == name).then_some(number)
+    };
     fs::read_dir(dir)?.filter_map(|file| file.map(|file| number(file.file_name())).transpose()).collect()
 }
 
