@@ -5,6 +5,9 @@
 #[allow(dead_code, unreachable_pub)]
 #[path = "../examples/lsm_store/engine/mod.rs"]
 mod engine;
+#[allow(unreachable_pub)]
+#[path = "../examples/lsm_store/load.rs"]
+mod load;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -444,6 +447,24 @@ fn a_panicking_flush_is_reported_and_tried_again() {
     store.close().expect("closes");
     fs::remove_dir_all(dir.path().join("wal")).expect("removes");
     assert_eq!(all(&open(&dir, small())).len(), 1, "is in the tree");
+}
+
+/// Files are loaded in pieces, lines as pairs; of the store's own files none, wherever the loading begins.
+#[test]
+fn a_store_does_not_load_itself() {
+    let dir = dir();
+    let own = dir.path().join("store");
+    let store = Store::open(&own, small()).expect("opens");
+    fs::write(dir.path().join("file"), [b'f'; 20_000]).expect("writes");
+    fs::write(dir.path().join("pairs.tsv"), b"k\tv\nl\tw").expect("writes");
+    load::run(&store, dir.path(), &own).expect("loads");
+    let keys = || all(&store).into_keys().collect::<Vec<_>>();
+    assert_eq!(keys(), [&b"file#00000000"[..], b"file#00000001", b"k", b"l"]);
+    // Not `wal`: if it were loaded, there would be no end.
+    for path in ["", "tree", "tree/tables", "LOCK"] {
+        load::run(&store, &own.join(path), &own).expect("loads nothing");
+        assert_eq!(keys().len(), 4, "store/{path}");
+    }
 }
 
 /// Values that repeat themselves take a fraction of their size on disk.

@@ -14,10 +14,11 @@ use crate::engine::Store;
 
 const PIECE: u64 = 16 << 10;
 
-/// `dir` is the store's own folder, which is not loaded into itself. Symbolic links are skipped.
+/// `dir` is the store's own folder: nothing below it is loaded, the log would never end. Symbolic links are skipped.
 pub fn run(store: &Store, path: &Path, dir: &Path) -> Result<()> {
     let (root, own, started) = (path.canonicalize()?, dir.canonicalize()?, Instant::now());
-    let entries = WalkDir::new(&root).sort_by_file_name().into_iter().filter_entry(|entry| entry.path() != own);
+    let entries =
+        WalkDir::new(&root).sort_by_file_name().into_iter().filter_entry(|entry| !entry.path().starts_with(&own));
     let files: Vec<_> = entries.filter_ok(|entry| entry.file_type().is_file()).try_collect()?;
     let total = files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
     let style = ProgressStyle::with_template("{wide_bar} {binary_bytes} of {binary_total_bytes}, {eta} left")?;
