@@ -560,6 +560,32 @@ fn a_failed_sync_poisons() {
     store.put(b"c", b"3").expect("takes writes again");
 }
 
+/// The folder of a store is on disk when it opens, as are those above that had to be made: the name of each is synced. Where
+/// one is not, the next attempt tries again.
+#[test]
+fn folders_that_are_made_are_synced() {
+    let dir = dir();
+    let base = dir.path().join("base");
+    fs::create_dir(&base).expect("creates");
+    for folder in ["base", "base/above", "base/above/store"] {
+        let broken = dir.path().join(folder).with_extension("broken");
+        fs::create_dir_all(broken.parent().expect("is below")).expect("creates");
+        fs::write(&broken, b"").expect("creates");
+        let _ = fs::remove_dir_all(base.join("above/store"));
+        if folder == "base" {
+            let _ = fs::remove_dir(base.join("above"));
+        }
+        for _ in 0..2 {
+            assert!(matches!(Store::open(base.join("above/store"), small()), Err(Error::Io(_))), "{folder}");
+        }
+        fs::remove_file(broken).expect("removes");
+        Store::open(base.join("above/store"), small()).expect("opens").put(b"k", b"v").expect("puts");
+    }
+    // Nothing is made, and what is above is not the store's to read.
+    fs::write(base.join("above.broken"), b"").expect("creates");
+    assert_eq!(all(&Store::open(base.join("above/store"), small()).expect("opens")).len(), 1);
+}
+
 /// Synced in the background: without a write there is nothing to sync, and a failure comes to the next writer.
 #[test]
 fn the_log_is_synced_at_intervals() {

@@ -23,6 +23,7 @@ use lsm_tree::{AbstractTree, AnyTree, Cache, CompressionType, Config, SequenceNu
 use memskip::{FlushJob, SeqNo};
 use parking_lot::RwLock;
 
+use super::names::create_dir;
 use super::{Batch, Error, Front};
 
 pub(super) struct Disk {
@@ -42,7 +43,7 @@ impl Disk {
     // `try_lock` is newer than the library's oldest compiler, and so is `lsm-tree`.
     #[allow(clippy::incompatible_msrv)]
     pub(super) fn open(dir: &Path, front: Front) -> Result<Self, Error> {
-        fs::create_dir_all(dir)?;
+        create_dir(dir)?;
         let lock = File::create(dir.join("LOCK"))?;
         lock.file().try_lock().map_err(|error| match error {
             std::fs::TryLockError::WouldBlock => Error::InUse(dir.to_owned()),

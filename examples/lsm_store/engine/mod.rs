@@ -8,10 +8,12 @@
 //!  read ◄── newest of ───────────────────┴─────────────────────────┘     (then the segment is removed)
 //! ```
 //!
-//! `store` is the way of a write, `wal` the log, `disk` the tree and the moment of a flush, `snapshot` reads and scans.
+//! `store` is the way of a write, `wal` the log, `disk` the tree and the moment of a flush, `snapshot` reads and scans;
+//! `names` makes folders that a power failure leaves.
 
 mod disk;
 mod error;
+mod names;
 mod snapshot;
 mod store;
 mod wal;

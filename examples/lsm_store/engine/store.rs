@@ -14,6 +14,7 @@ use scopeguard::ScopeGuard;
 use tokio::task::spawn_blocking;
 
 use super::disk::Disk;
+use super::names::sync_dir;
 use super::wal::{self, Counts, Log};
 use super::{Batch, Durability, Error, Front, Options, Snapshot, Stats};
 
@@ -55,7 +56,8 @@ impl Store {
         let memory = MemtableManager::new(config).map_err(|_| Error::Invalid("`queued_memtables` must not be zero"))?;
         // All goes into one memtable: nothing is flushed before the whole log is known to be in order.
         let log = Log::open(&dir.join("wal"), |segment, batch| apply(&memory, &disk, segment, &batch).map(drop))?;
-        wal::sync_dir(dir)?;
+        // The lock, and the folder of the tree.
+        sync_dir(dir)?;
         let (counts, log) = (Arc::clone(&log.counts), Arc::new(Mutex::new(log)));
         let (group, last_error, closed) = Default::default();
         let core = Arc::new(Core { options, memory, disk, log, counts, group, last_error, closed });

@@ -41,6 +41,7 @@ use fs_err::{self as fs, File, OpenOptions};
 use memskip::Kind;
 use parking_lot::Mutex;
 
+use super::names::{create_dir, may_sync, sync_dir};
 use super::{Batch, Error};
 
 /// Checksum, length, number, and what was synced.
@@ -72,7 +73,7 @@ pub(super) struct Counts {
 impl Log {
     /// Reads the whole log (`visit`: segment and batch), and cuts off what a crash left at its end.
     pub(super) fn open(dir: &Path, mut visit: impl FnMut(u64, Batch) -> Result<(), Error>) -> Result<Self, Error> {
-        fs::create_dir_all(dir)?;
+        create_dir(dir)?;
         let segments = segments(dir)?;
         let last = segments.last().copied().unwrap_or(1);
         let (mut next_seq, mut len) = (segments.first().copied().unwrap_or(1), 0);
@@ -195,16 +196,8 @@ pub(super) fn sync_at_intervals(log: &Arc<Mutex<Log>>, interval: Duration) -> io
 
 fn sync(file: &File, counts: &Counts) -> io::Result<()> {
     counts.syncs.fetch_add(1, SeqCst);
-    // The one failure that a test cannot bring about from outside.
-    if cfg!(test) && file.path().with_extension("broken").exists() {
-        return Err(io::Error::other("a test says so"));
-    }
+    may_sync(file.path())?;
     file.sync_data()
-}
-
-/// Makes created and removed files durable. (Only Unix lets a directory be synced.)
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
 fn path(dir: &Path, segment: u64) -> PathBuf {
