@@ -455,7 +455,7 @@ fn a_store_does_not_load_itself() {
     let dir = dir();
     let own = dir.path().join("store");
     let store = Store::open(&own, small()).expect("opens");
-    fs::write(dir.path().join("file"), [b'f'; 20_000]).expect("writes");
+    fs::write(dir.path().join("file"), vec![b'f'; 20_000]).expect("writes");
     fs::write(dir.path().join("pairs.tsv"), b"k\tv\nl\tw").expect("writes");
     load::run(&store, dir.path(), &own).expect("loads");
     let keys = || all(&store).into_keys().collect::<Vec<_>>();
