@@ -45,7 +45,8 @@ impl Default for Options {
     }
 }
 
-/// What an acknowledged write has survived. Each of them survives the end of the process.
+/// What an acknowledged write has survived. Each of them survives the end of the process. Damage to what was not synced
+/// looks like a power failure: it costs the writes from there on, and is not reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// Written to the operating system; the log is synced only as its memtable is full. A power failure may lose what
