@@ -6,8 +6,13 @@
 mod common;
 
 use common::key;
-use memskip::{Arena, ChunkArena, Handle, InsertError, LaneDensity, Memtable, OutOfMemory, Shard, UNIT};
+use memskip::{
+    Arena, ChunkArena, Comparator, Handle, InsertError, Kind, LaneDensity, Memtable, OutOfMemory, SeqClock, SeqNo,
+    Shard, UNIT,
+};
 use std::cell::Cell;
+use std::cmp::Ordering;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -106,4 +111,46 @@ fn lanes_keep_to_the_threshold() {
     assert_eq!(ten(&bound), ten(&free));
     let small = build(4096);
     assert_eq!(ten(&small), ten(&build(0)));
+}
+
+/// Panics whenever it is asked for a number.
+struct Burning;
+
+impl SeqClock for Burning {
+    fn stamp(&self) -> SeqNo {
+        std::panic::resume_unwind(Box::new(()))
+    }
+    fn snapshot(&self) -> SeqNo {
+        SeqNo(5)
+    }
+}
+
+/// Panics when it meets "burn".
+struct Picky;
+
+impl Comparator<[u8]> for Picky {
+    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+        if a == b"burn" || b == b"burn" {
+            std::panic::resume_unwind(Box::new(()));
+        }
+        a.cmp(b)
+    }
+}
+
+/// A write that panics has spent its entry if it is in, and else gives it back.
+#[test]
+fn entries_of_writes_that_panic() {
+    let table = Memtable::<[u8]>::builder().clock(Burning).comparator(Picky).shards(1).max_entries(10).build();
+    let panics = |write: &dyn Fn() -> bool| catch_unwind(AssertUnwindSafe(write)).is_err();
+    assert!(panics(&|| table.insert(b"first", b"")), "is in, without a number");
+    assert!((0..30).all(|_| panics(&|| table.insert(b"burn", b""))));
+    let batch = |keys: [&[u8]; 3]| table.apply_slice(&keys.map(|key| (key, &b""[..], Kind::VALUE))).is_ok();
+    assert!((0..30).all(|_| panics(&|| batch([b"x", b"y", b"burn"]))));
+    assert_eq!(table.version_count(), 1);
+    assert!(panics(&|| batch([b"a", b"b", b"c"])), "is in, too");
+    for i in 0..30 {
+        assert_eq!(panics(&|| table.insert(&[i], b"")), i < 6, "the rest is refused");
+    }
+    assert!(!panics(&|| batch([b"d", b"e", b"f"])));
+    assert_eq!(table.version_count(), 10);
 }

@@ -175,12 +175,14 @@ where
         }
     }
 
-    /// Applies all writes or none. `count` is their number; the figures are told what each has changed, and their number.
+    /// Applies all writes or none. `count` is their number; the figures are told what each has changed, and their number. `linked` is
+    /// called when the batch can no longer fail.
     pub(crate) fn apply<'b>(
         &self,
         writer: Writer<'_>,
         batch: impl Iterator<Item = BatchWrite<'b, K>> + Clone,
         count: usize,
+        linked: impl FnOnce(),
     ) -> Result<SeqNo, InsertError>
     where
         K: 'b,
@@ -194,6 +196,7 @@ where
         }
         commit.word.store(PENDING, order::COMMIT);
         drop(give_up);
+        linked();
         // Counted before the clock is asked, which may panic.
         for index in 0..count {
             writer.add(self.count_one(&ledger, index).totals());

@@ -140,9 +140,14 @@ where
     S: SeqClock,
 {
     /// Writes one version. The figures are told what it has changed as soon as it is linked, and its number as soon as that is
-    /// known: whatever panics after that, they are right.
+    /// known: whatever panics after that, they are right. `linked` is called with them.
     #[inline]
-    pub(crate) fn write<'a>(&'a self, writer: Writer<'_>, write: &Write<'_, K>) -> Result<Written<'a>, Refusal<'a>> {
+    pub(crate) fn write<'a>(
+        &'a self,
+        writer: Writer<'_>,
+        write: &Write<'_, K>,
+        linked: impl FnOnce(),
+    ) -> Result<Written<'a>, Refusal<'a>> {
         // Asked once: what is measured is what is copied, whatever a key says the next time.
         let key = write.key.as_bytes();
         check_lengths(key.len(), write.value.len(), write.rule)?;
@@ -153,7 +158,7 @@ where
             let gap = match found {
                 Found::Node(node) => {
                     drop(memory);
-                    return self.add_version(writer, node, write);
+                    return self.add_version(writer, node, write, linked);
                 }
                 Found::Gap(gap) => gap,
             };
@@ -174,6 +179,7 @@ where
             let effect =
                 Effect { before: None, after: seen_state(version), key_len: key.len(), value_len: write.value.len() };
             writer.add(effect.totals());
+            linked();
             let seq = self.number(version, write.rule, (None, Above::Nothing), writer);
             self.file_in_lanes(writer, node, &gap, &mut trail);
             return Ok(Written { seq, value: version.value() });
@@ -199,6 +205,7 @@ where
         writer: Writer<'_>,
         node: Ref<Node>,
         write: &Write<'_, K>,
+        linked: impl FnOnce(),
     ) -> Result<Written<'a>, Refusal<'a>> {
         let node = self.node(node);
         let mut memory: Option<Reserved<'a, A>> = None;
@@ -239,6 +246,7 @@ where
                 value_len: write.value.len(),
             };
             writer.add(effect.totals());
+            linked();
             let seq = self.number(version, write.rule, (below, stand.above), writer);
             return Ok(Written { seq, value: version.value() });
         }

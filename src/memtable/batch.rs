@@ -100,9 +100,7 @@ where
         let tokens = self.table.admit(admission.0.shard, cost, Admit::WithinThresholds)?;
         self.fetch_all(writes.clone().map(|(key, ..)| key));
         let writes = writes.map(|(key, value, kind)| BatchWrite { key, value, kind });
-        let seq = self.table.list.apply(admission.0, writes, count)?;
-        tokens.spent();
-        Ok(seq)
+        self.table.list.apply(admission.0, writes, count, || tokens.spent())
     }
 
     /// Has the processor fetch what writes of these keys will touch, some at a time.

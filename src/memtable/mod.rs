@@ -459,9 +459,7 @@ where
             _ => write.key.as_bytes().len().saturating_add(write.value.len()),
         };
         let tokens = self.table.admit(admission.0.shard, (bytes, 1), admit)?;
-        let written = self.table.list.write(admission.0, write)?;
-        tokens.spent();
-        Ok(written)
+        self.table.list.write(admission.0, write, || tokens.spent())
     }
 
     /// Has the processor fetch what writes of these keys will touch, all at once instead of one after the other; not for

@@ -46,7 +46,7 @@ pub(super) enum Admit {
     Always,
 }
 
-/// What a write has taken from the pool: given back unless it is spent, also when something panics.
+/// What a write has taken from the pool: given back unless it is spent, also when something panics before the write is in.
 pub(super) struct Tokens<'a> {
     limits: &'a Limits,
     count: usize,
