@@ -226,6 +226,7 @@ impl<Al: Allocator> Region<'_, Al> {
     /// # Safety
     ///
     /// `handle` is live, of this size, and from here.
+    #[cold]
     pub(super) unsafe fn release(&self, handle: Handle, size: usize) -> bool {
         let Some(units) = units(size) else { return false };
         let (place, offset) = ChunkNumber::split(handle);
