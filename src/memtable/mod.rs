@@ -316,6 +316,9 @@ where
     /// [`put`](Self::put) may be refused for: [`SeqNoTooLarge`](InsertError::SeqNoTooLarge) above [`SeqNo::LIMIT`], and
     /// [`DuplicateSeqNo`](InsertError::DuplicateSeqNo) if the key has a version of this number (see [`OnDuplicateSeqNo`]).
     ///
+    /// The clock hears of the number once the version is there: a [`snapshot`](Table::snapshot) taken before this returns may be of a
+    /// lesser number, and lack what a reader of the newest has seen already.
+    ///
     /// ```
     /// use memskip::{Memtable, SeqNo};
     ///
