@@ -958,6 +958,43 @@ fn chunk_growth_raced() {
     });
 }
 
+/// One thread gives back what it took across two chunks, while another takes a block: nothing is handed out twice. Told by whether
+/// all of it went back, and with it the chunk.
+#[test]
+fn chunk_given_back_raced() {
+    fn fill(arena: &ChunkArena, byte: u8) -> (Handle, usize) {
+        let size = 8 * usize::from(byte);
+        let handle = arena.allocate(0, size, UNIT).expect("memory");
+        // SAFETY: just allocated.
+        let block = unsafe { arena.resolve(handle) };
+        // SAFETY: as long as that.
+        unsafe { block.write_bytes(byte, size) };
+        (handle, size)
+    }
+    model([false, true], || {
+        let arena = Arc::new(ChunkArena::with_chunks(small(), Global));
+        fill(&arena, 24);
+        let (one, two) = (Arc::clone(&arena), Arc::clone(&arena));
+        let one = spawn(1, move || {
+            let blocks = [fill(&one, 5), fill(&one, 8)];
+            // SAFETY: not used any more.
+            let gone = blocks.into_iter().rev().all(|(handle, size)| unsafe { one.release(0, handle, size) });
+            (gone, [fill(&one, 3), fill(&one, 9)])
+        });
+        let two = spawn(2, move || fill(&two, 7));
+        let (gone, blocks) = join(one);
+        let blocks = [blocks[0], blocks[1], join(two), fill(&arena, 6)];
+        for ((handle, size), byte) in blocks.into_iter().zip([3, 9, 7, 6]) {
+            // SAFETY: allocated above.
+            let block = unsafe { arena.resolve(handle) };
+            // SAFETY: `size` bytes, written before the thread was joined.
+            let bytes = unsafe { NonNull::slice_from_raw_parts(block, size).as_ref() };
+            assert!(bytes.iter().all(|found| *found == byte));
+        }
+        gone
+    });
+}
+
 /// Two threads in one chunk, the first: whoever takes the second piece knows where the chunk is. Told by the bytes held: if
 /// both made a chunk, one of them is a spare.
 #[test]
