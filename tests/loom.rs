@@ -973,7 +973,8 @@ fn chunk_given_back_raced() {
     }
     model([false, true], || {
         let arena = Arc::new(ChunkArena::with_chunks(small(), Global));
-        fill(&arena, 24);
+        fill(&arena, 5);
+        fill(&arena, 19);
         let (one, two) = (Arc::clone(&arena), Arc::clone(&arena));
         let one = spawn(1, move || {
             let blocks = [fill(&one, 5), fill(&one, 8)];

@@ -327,9 +327,10 @@ mod tests {
         let take = |size| Ok((arena.allocate(0, size, UNIT)?, size));
         // SAFETY: allocated below, given back once.
         let give = |(handle, size): (Handle, usize)| unsafe { arena.release(0, handle, size) };
-        let (first, second) = (take(100)?, take(100)?);
+        let (first, second) = (take(56)?, take(184)?);
         // In the next chunk, with its first block and the end of that.
         let (third, fourth) = (take(56)?, take(8)?);
+        assert_eq!(ChunkNumber::split(third.0), (ChunkNumber::split(fourth.0).0, START));
         assert!(!give(first) && !give(second) && !give(third));
         assert!(give(fourth) && !give(second) && give(third));
         // A block of its own does not stand in the way.
