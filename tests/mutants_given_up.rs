@@ -14,6 +14,7 @@ use memskip::{
 use std::cmp::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -185,6 +186,38 @@ fn below_a_version_that_is_not_counted_yet() {
                 thread::yield_now();
             }
             table.put(b"zz", b"above").unwrap();
+            table.put_tombstone_at(b"zz", SeqNo(2)).unwrap();
+        });
+        assert_eq!((table.len(), table.tombstones()), (batch.len(), 0));
+        assert_valid!(table);
+    }
+}
+
+/// The same where there is only a dead first version below: its key's word says nothing of whether the one above is counted.
+#[test]
+fn below_a_version_that_is_not_counted_yet_and_above_a_dead_one() {
+    struct Once(AtomicBool);
+    impl Comparator<[u8]> for Once {
+        fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+            if (a, b) == (b"zz mark", b"zz stop") && self.0.swap(false, SeqCst) {
+                std::panic::resume_unwind(Box::new(()));
+            }
+            Bytewise.compare(a, b)
+        }
+    }
+    for _ in 0..if light() { 1 } else { 5 } {
+        let builder = Memtable::<[u8]>::builder().comparator(Once(AtomicBool::new(true))).shards(2);
+        let table = builder.clock(CounterClock::starting_at(SeqNo(100))).build();
+        let dead = [&b"zz"[..], b"zz mark", b"zz stop"].map(|key| (key, &b"dead"[..], Kind::VALUE));
+        assert!(catch_unwind(AssertUnwindSafe(|| table.apply_slice(&dead))).is_err());
+        let keys: Vec<_> = (0..if light() { 50 } else { 5000u32 }).map(u32::to_be_bytes).collect();
+        let keys = keys.iter().map(|key| &key[..]).chain([&b"zz"[..]]);
+        let batch: Vec<_> = keys.map(|key| (key, &b"batch"[..], Kind::VALUE)).collect();
+        thread::scope(|scope| {
+            scope.spawn(|| table.apply_slice(&batch).unwrap());
+            while table.get_live(b"zz") != Some(b"batch") {
+                thread::yield_now();
+            }
             table.put_tombstone_at(b"zz", SeqNo(2)).unwrap();
         });
         assert_eq!((table.len(), table.tombstones()), (batch.len(), 0));

@@ -22,7 +22,7 @@ pub(crate) const RING: usize = 16;
 /// Below this many keys a ring costs more than it gains.
 const FEW: usize = 2;
 
-/// What a search does when it is its turn.
+/// What a search does when it is its turn. (Where there are ties, lanes are bytes: a turn is no larger for them.)
 #[derive(Clone, Copy)]
 enum Turn {
     /// Nothing is left to do.
