@@ -170,13 +170,17 @@ fn a_key_that_only_the_batch_had() {
     }
 }
 
-/// Right below a version that its batch has yet to count, though another stands above that: the figures are what a walk counts.
-#[test]
-fn below_a_version_that_is_not_counted_yet() {
+/// A batch of many keys, so that it takes a while until the last, "zz", is counted; as soon as that is seen, `meanwhile` writes below
+/// it. The figures are what a walk counts.
+fn beside_a_batch_that_is_counted<C: Comparator<[u8]> + Sync>(
+    comparator: impl Fn() -> C,
+    before: impl Fn(&Counted<C>),
+    meanwhile: impl Fn(&Counted<C>),
+) {
     for _ in 0..if light() { 1 } else { 5 } {
-        let table = Memtable::<[u8]>::builder().clock(CounterClock::starting_at(SeqNo(100))).shards(2).build();
-        table.put_at(b"zz", b"old", SeqNo(1)).unwrap();
-        // Many, so that it takes a while until the last is counted.
+        let builder = Memtable::<[u8]>::builder().comparator(comparator()).shards(2);
+        let table = builder.clock(CounterClock::starting_at(SeqNo(100))).build();
+        before(&table);
         let keys: Vec<_> = (0..if light() { 50 } else { 5000u32 }).map(u32::to_be_bytes).collect();
         let keys = keys.iter().map(|key| &key[..]).chain([&b"zz"[..]]);
         let batch: Vec<_> = keys.map(|key| (key, &b"batch"[..], Kind::VALUE)).collect();
@@ -185,15 +189,29 @@ fn below_a_version_that_is_not_counted_yet() {
             while table.get_live(b"zz") != Some(b"batch") {
                 thread::yield_now();
             }
-            table.put(b"zz", b"above").unwrap();
-            table.put_tombstone_at(b"zz", SeqNo(2)).unwrap();
+            meanwhile(&table);
         });
         assert_eq!((table.len(), table.tombstones()), (batch.len(), 0));
         assert_valid!(table);
     }
 }
 
-/// The same where there is only a dead first version below: its key's word says nothing of whether the one above is counted.
+type Counted<C> = Memtable<[u8], C, ShardedArena, CounterClock>;
+
+/// Though another stands above the batch's version.
+#[test]
+fn below_a_version_that_is_not_counted_yet() {
+    beside_a_batch_that_is_counted(
+        || Bytewise,
+        |table| table.put_at(b"zz", b"old", SeqNo(1)).unwrap(),
+        |table| {
+            table.put(b"zz", b"above").unwrap();
+            table.put_tombstone_at(b"zz", SeqNo(2)).unwrap();
+        },
+    );
+}
+
+/// Where there is only a dead first version below: its key's word says nothing of whether the one above is counted.
 #[test]
 fn below_a_version_that_is_not_counted_yet_and_above_a_dead_one() {
     struct Once(AtomicBool);
@@ -205,22 +223,12 @@ fn below_a_version_that_is_not_counted_yet_and_above_a_dead_one() {
             Bytewise.compare(a, b)
         }
     }
-    for _ in 0..if light() { 1 } else { 5 } {
-        let builder = Memtable::<[u8]>::builder().comparator(Once(AtomicBool::new(true))).shards(2);
-        let table = builder.clock(CounterClock::starting_at(SeqNo(100))).build();
-        let dead = [&b"zz"[..], b"zz mark", b"zz stop"].map(|key| (key, &b"dead"[..], Kind::VALUE));
-        assert!(catch_unwind(AssertUnwindSafe(|| table.apply_slice(&dead))).is_err());
-        let keys: Vec<_> = (0..if light() { 50 } else { 5000u32 }).map(u32::to_be_bytes).collect();
-        let keys = keys.iter().map(|key| &key[..]).chain([&b"zz"[..]]);
-        let batch: Vec<_> = keys.map(|key| (key, &b"batch"[..], Kind::VALUE)).collect();
-        thread::scope(|scope| {
-            scope.spawn(|| table.apply_slice(&batch).unwrap());
-            while table.get_live(b"zz") != Some(b"batch") {
-                thread::yield_now();
-            }
-            table.put_tombstone_at(b"zz", SeqNo(2)).unwrap();
-        });
-        assert_eq!((table.len(), table.tombstones()), (batch.len(), 0));
-        assert_valid!(table);
-    }
+    beside_a_batch_that_is_counted(
+        || Once(AtomicBool::new(true)),
+        |table| {
+            let dead = [&b"zz"[..], b"zz mark", b"zz stop"].map(|key| (key, &b"dead"[..], Kind::VALUE));
+            assert!(catch_unwind(AssertUnwindSafe(|| table.apply_slice(&dead))).is_err());
+        },
+        |table| table.put_tombstone_at(b"zz", SeqNo(2)).unwrap(),
+    );
 }

@@ -56,6 +56,11 @@ impl<Al: Allocator> ChunkArena<Al> {
     pub fn allocator(&self) -> &Al {
         self.directory.allocator()
     }
+
+    #[inline]
+    fn region(&self) -> Region<'_, Al> {
+        Region { directory: &self.directory, sizes: self.sizes, bump: &self.shard.bump }
+    }
 }
 
 // SAFETY: (1), (2) `Region`; (3) chunks are on the heap; (4) one shard; (5) an allocator that panics does so before
@@ -68,14 +73,13 @@ unsafe impl<Al: Allocator + Clone> Arena for ChunkArena<Al> {
 
     #[inline]
     fn allocate(&self, _shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
-        Region { directory: &self.directory, sizes: self.sizes, bump: &self.shard.bump }.allocate(size, align)
+        self.region().allocate(size, align)
     }
 
     #[inline]
     unsafe fn release(&self, _shard: usize, handle: Handle, size: usize) -> bool {
-        let region = Region { directory: &self.directory, sizes: self.sizes, bump: &self.shard.bump };
         // SAFETY: the caller's promise.
-        unsafe { region.release(handle, size) }
+        unsafe { self.region().release(handle, size) }
     }
 
     #[inline]
