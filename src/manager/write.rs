@@ -146,7 +146,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tagged<'_, K, C, S> {
             match act(&tables) {
                 Ok(done) => {
                     active.settle();
-                    // A tag goes when its table is flushed, and a table that nothing was written to need never be.
+                    // A table that nothing was written to has no age, and need never be flushed, which is when a tag goes.
                     if !has_stored(&done) {
                         return Ok(done);
                     }
@@ -204,12 +204,6 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     /// Compares the active table with the limits: rotates it, or grants the slot another credit.
     #[cold]
     fn look_at_limits(&self, active: &Arc<Generation<K, C, S>>, slot: usize) {
-        let versions = active.table.version_count();
-        if versions == 0 {
-            // A batch that was empty, or of duplicates. The table has no age yet, nor this slot a credit: the first write that
-            // stores something has to come here.
-            return;
-        }
         if active.first_write.set(Instant::now()).is_ok() && self.config.max_table_age.is_some() {
             // Whoever waits for work now has a time to wait until; it computes that under the lock.
             drop(self.lock());
@@ -217,7 +211,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         }
         let left = |limit: Option<usize>, used: usize| limit.map_or(usize::MAX, |limit| limit.saturating_sub(used));
         let bytes_left = left(self.config.max_table_bytes, active.table.memory_usage());
-        let entries_left = left(self.config.max_table_entries, versions);
+        let entries_left = left(self.config.max_table_entries, active.table.version_count());
         if bytes_left == 0 || entries_left == 0 || self.is_over_age(active) {
             self.rotate_out(active);
         } else {

@@ -5,8 +5,6 @@ use crate::arena::Arena;
 use crate::clock::{EpochClock, SeqClock};
 use crate::comparator::{Bytewise, Comparator};
 use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
-use crate::entry::Entry;
-use crate::iter::Iter;
 use crate::list::{Frozen, Key};
 
 /// The reading side of a frozen table: everything on [`Table`](crate::Table), and what only a table that changes no more can
@@ -96,20 +94,5 @@ where
     /// ```
     pub fn thaw(self) -> Memtable<K, C, A, S, MAX_HEIGHT> {
         self.into_table()
-    }
-}
-
-impl<'a, K, C, A, S, const MAX_HEIGHT: usize> IntoIterator for &'a Frozen<Memtable<K, C, A, S, MAX_HEIGHT>>
-where
-    K: Key + ?Sized,
-    C: Comparator<K>,
-    A: Arena,
-    S: SeqClock,
-{
-    type Item = Entry<'a, K>;
-    type IntoIter = Iter<'a, K, C, A, S, MAX_HEIGHT>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
     }
 }

@@ -640,19 +640,30 @@ impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> Deref for Memtable<K, C, A, S,
     }
 }
 
-impl<'a, K, C, A, S, const MAX_HEIGHT: usize> IntoIterator for &'a Memtable<K, C, A, S, MAX_HEIGHT>
-where
-    K: Key + ?Sized,
-    C: Comparator<K>,
-    A: Arena,
-    S: SeqClock,
-{
-    type Item = Entry<'a, K>;
-    type IntoIter = Iter<'a, K, C, A, S, MAX_HEIGHT>;
+/// `for entry in &table`, of whatever has an `iter` of entries.
+macro_rules! iterated_by_for {
+    ($($what:ty),*) => {$(
+        impl<'a, K, C, A, S, const MAX_HEIGHT: usize> IntoIterator for &'a $what
+        where
+            K: Key + ?Sized,
+            C: Comparator<K>,
+            A: Arena,
+            S: SeqClock,
+        {
+            type Item = Entry<'a, K>;
+            type IntoIter = Iter<'a, K, C, A, S, MAX_HEIGHT>;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
+            fn into_iter(self) -> Self::IntoIter {
+                self.iter()
+            }
+        }
+    )*};
+}
+
+iterated_by_for! {
+    Table<K, C, A, S, MAX_HEIGHT>,
+    Memtable<K, C, A, S, MAX_HEIGHT>,
+    FrozenMemtable<K, C, A, S, MAX_HEIGHT>
 }
 
 impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> fmt::Debug for Memtable<K, C, A, S, MAX_HEIGHT> {

@@ -561,21 +561,6 @@ fn ratio(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-impl<'a, K, C, A, S, const MAX_HEIGHT: usize> IntoIterator for &'a Table<K, C, A, S, MAX_HEIGHT>
-where
-    K: Key + ?Sized,
-    C: Comparator<K>,
-    A: Arena,
-    S: SeqClock,
-{
-    type Item = Entry<'a, K>;
-    type IntoIter = Iter<'a, K, C, A, S, MAX_HEIGHT>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
 impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> fmt::Debug for Table<K, C, A, S, MAX_HEIGHT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table").field("list", &self.list).finish_non_exhaustive()
