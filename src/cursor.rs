@@ -8,6 +8,8 @@ use crate::clock::{EpochClock, SeqClock};
 use crate::comparator::{Bytewise, Comparator};
 use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
+#[cfg(feature = "alloc")]
+use crate::list::Resting;
 use crate::list::{Key, List, Position, Scout, Stop, View};
 
 /// Where a cursor stands.
@@ -62,7 +64,7 @@ pub struct Cursor<'a, K: ?Sized = [u8], C = Bytewise, A = DefaultArena, S = Epoc
     view: View,
     place: Place<Stop<'a>>,
     /// What it knows of what lies ahead, forward and back.
-    scouts: [Scout; 2],
+    scouts: [Scout<'a>; 2],
 }
 
 impl<'a, K, C, A, S, const H: usize> Cursor<'a, K, C, A, S, H>
@@ -85,14 +87,15 @@ where
 
     /// A cursor that stands where another one stood.
     #[cfg(feature = "alloc")]
-    pub(crate) fn resume(list: &'a List<K, C, A, S, H>, view: View, place: Place, scouts: [Scout; 2]) -> Self {
+    pub(crate) fn resume(list: &'a List<K, C, A, S, H>, view: View, place: Place, scouts: [Resting; 2]) -> Self {
+        let scouts = scouts.map(|scout| list.rouse(scout));
         Self { list, view, place: place.map(|at| list.stop(at)), scouts }
     }
 
     /// Where it stands, and what it knows.
     #[cfg(feature = "alloc")]
-    pub(crate) fn place(&self) -> (Place, [Scout; 2]) {
-        (self.place.map(|at| at.position), self.scouts)
+    pub(crate) fn place(&self) -> (Place, [Resting; 2]) {
+        (self.place.map(|at| at.position), self.scouts.each_ref().map(Resting::of))
     }
 
     /// The entry the cursor stands before; none at the end, and before the beginning.
@@ -115,11 +118,12 @@ where
     #[inline]
     fn step(&mut self) -> Option<Entry<'a, K>> {
         let Place::Before(at) = self.place else { return None };
-        let next = self.list.next_straight(at, &self.scouts[0])?;
+        let (next, rest) = self.list.next_straight(at, &self.scouts[0])?;
         let (key, visible) = self.list.read_plainly(at, self.view)?;
         // The cursor stands before it from now on: what `entry` shows is what the next step gives.
         self.list.read_plainly(next, self.view)?;
         self.place = Place::Before(next);
+        self.scouts[0].go_on(rest);
         Some(Entry::new(key, visible))
     }
 
@@ -171,7 +175,8 @@ where
     /// Goes before the first entry; `false`, and to the end, if there is none.
     pub fn seek_to_first(&mut self) -> bool {
         self.scouts = [Scout::new(); 2];
-        self.stand_at_visible(self.list.first_position())
+        let first = self.list.first_from(Bound::Unbounded, &mut self.scouts[0]);
+        self.stand_at_visible(first)
     }
 
     /// Goes before the last entry; `false`, and to the end, if there is none.

@@ -13,7 +13,9 @@ use crate::clock::{EpochClock, SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
 use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
-use crate::list::{Key, List, Position, Scout, Stop, VersionMark, View};
+#[cfg(feature = "alloc")]
+use crate::list::Resting;
+use crate::list::{Key, List, Position, Run, Scout, Stop, VersionMark, View};
 
 /// The positions within bounds that are not given out yet.
 struct Walk<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
@@ -23,7 +25,7 @@ struct Walk<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
     front: Option<Stop<'a>>,
     back: Option<Stop<'a>>,
     /// What each end knows of what lies ahead of it.
-    scouts: [Scout; 2],
+    scouts: [Scout<'a>; 2],
     /// Whether there is an end that front and back have to look out for: a bound, or one another.
     guards: [bool; 2],
     done: bool,
@@ -53,7 +55,7 @@ impl<'a, 'k, K: ?Sized, C, A, S, const H: usize> Walk<'a, 'k, K, C, A, S, H> {
         list: &'a List<K, C, A, S, H>,
         bounds: (Bound<&'k K>, Bound<&'k K>),
         (front, back): (Option<Stop<'a>>, Option<Stop<'a>>),
-        scouts: [Scout; 2],
+        scouts: [Scout<'a>; 2],
     ) -> Self {
         let is_bound = |bound| !matches!(bound, Bound::Unbounded);
         let guards = [is_bound(bounds.1) || back.is_some(), is_bound(bounds.0) || front.is_some()];
@@ -170,25 +172,26 @@ where
 {
     /// The usual step from a stop: along a link, to a key that was written once. None if it is not that.
     #[inline]
-    fn straight(&self, at: Stop<'a>, scout: &Scout) -> Option<(Stop<'a>, Entry<'a, K>)> {
-        let next = self.walk.list.next_straight(at, scout).filter(|next| self.walk.is_ahead(*next))?;
+    fn straight(&self, at: Stop<'a>, scout: &Scout<'a>) -> Option<(Stop<'a>, Run<'a>, Entry<'a, K>)> {
+        let (next, rest) = self.walk.list.next_straight(at, scout).filter(|(next, _)| self.walk.is_ahead(*next))?;
         let (key, visible) = self.walk.list.read_plainly(next, self.view)?;
-        Some((next, Entry::new(key, visible)))
+        Some((next, rest, Entry::new(key, visible)))
     }
 
     /// The same to the stop before.
     #[inline]
-    fn straight_back(&self, at: Stop<'a>, scout: &Scout) -> Option<(Stop<'a>, Entry<'a, K>)> {
-        let next = self.walk.list.previous_straight(at, scout).filter(|next| self.walk.is_left(*next))?;
+    fn straight_back(&self, at: Stop<'a>, scout: &Scout<'a>) -> Option<(Stop<'a>, Run<'a>, Entry<'a, K>)> {
+        let (next, rest) = self.walk.list.previous_straight(at, scout).filter(|(next, _)| self.walk.is_left(*next))?;
         let (key, visible) = self.walk.list.read_plainly(next, self.view)?;
-        Some((next, Entry::new(key, visible)))
+        Some((next, rest, Entry::new(key, visible)))
     }
 
     /// The usual step of the front. None, and nothing is changed, if it is not that.
     #[inline]
     fn step(&mut self) -> Option<Entry<'a, K>> {
-        let (next, entry) = self.straight(self.walk.front?, &self.walk.scouts[0])?;
+        let (next, rest, entry) = self.straight(self.walk.front?, &self.walk.scouts[0])?;
         self.walk.front = Some(next);
+        self.walk.scouts[0].go_on(rest);
         Some(entry)
     }
 
@@ -209,9 +212,9 @@ where
     /// The usual step of the back. None, and nothing is changed, if it is not that.
     #[inline]
     fn step_back(&mut self) -> Option<Entry<'a, K>> {
-        let (next, entry) = self.straight_back(self.walk.back?, &self.walk.scouts[1])?;
+        let (next, rest, entry) = self.straight_back(self.walk.back?, &self.walk.scouts[1])?;
         self.walk.back = Some(next);
-        self.walk.scouts[1].follow_back();
+        self.walk.scouts[1].go_on(rest);
         Some(entry)
     }
 }
@@ -237,12 +240,13 @@ where
         let mut folded = init;
         loop {
             if let Some(mut at) = self.walk.front {
-                let scout = self.walk.scouts[0];
-                while let Some((next, entry)) = self.straight(at, &scout) {
+                let mut scout = self.walk.scouts[0];
+                while let Some((next, rest, entry)) = self.straight(at, &scout) {
                     at = next;
+                    scout.go_on(rest);
                     folded = f(folded, entry);
                 }
-                self.walk.front = Some(at);
+                (self.walk.front, self.walk.scouts[0]) = (Some(at), scout);
             }
             let Some(entry) = self.step_slowly(Walk::next) else { return folded };
             folded = f(folded, entry);
@@ -269,9 +273,9 @@ where
         loop {
             if let Some(mut at) = self.walk.back {
                 let mut scout = self.walk.scouts[1];
-                while let Some((next, entry)) = self.straight_back(at, &scout) {
+                while let Some((next, rest, entry)) = self.straight_back(at, &scout) {
                     at = next;
-                    scout.follow_back();
+                    scout.go_on(rest);
                     folded = f(folded, entry);
                 }
                 (self.walk.back, self.walk.scouts[1]) = (Some(at), scout);
@@ -422,22 +426,29 @@ impl<K: ?Sized, C, A, S, const H: usize> fmt::Debug for Versions<'_, '_, K, C, A
 }
 
 #[cfg(feature = "alloc")]
-impl<'a, 'k, K: ?Sized, C, A: Arena, S, const H: usize> Range<'a, 'k, K, C, A, S, H> {
+impl<'a, 'k, K, C, A, S, const H: usize> Range<'a, 'k, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
     /// A range that goes on where another one stood.
     pub(crate) fn resume(
         list: &'a List<K, C, A, S, H>,
         bounds: (Bound<&'k K>, Bound<&'k K>),
         view: View,
         (front, back): (Option<Position>, Option<Position>),
-        scouts: [Scout; 2],
+        scouts: [Resting; 2],
     ) -> Self {
+        let scouts = scouts.map(|scout| list.rouse(scout));
         let [front, back] = [front, back].map(|end| end.map(|at| list.stop(at)));
         Self { walk: Walk::resume(list, bounds, (front, back), scouts), view }
     }
 
     /// Where it stands, and what its ends know.
-    pub(crate) fn ends(&self) -> (Option<Position>, Option<Position>, [Scout; 2]) {
+    pub(crate) fn ends(&self) -> (Option<Position>, Option<Position>, [Resting; 2]) {
         let position = |end: Option<Stop<'_>>| Some(end?.position);
-        (position(self.walk.front), position(self.walk.back), self.walk.scouts)
+        (position(self.walk.front), position(self.walk.back), self.walk.scouts.each_ref().map(Resting::of))
     }
 }

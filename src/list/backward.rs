@@ -15,7 +15,7 @@ use super::block::{Arrival, Digest, Look, Narrow};
 use super::lane::{Goal, Target};
 use super::node::{Node, NodeRef, Ref};
 use super::prefetch::Cache;
-use super::scout::{Heading, STRAIGHT, Scout, Seeker};
+use super::scout::{Heading, Run, STRAIGHT, Scout, Seeker};
 use super::search::{Found, Gap};
 use super::{Key, List};
 
@@ -38,13 +38,14 @@ where
     S: SeqClock,
 {
     /// Finds a key, or where it would be (with `Before`: the gap before it, in any case), for a walk back from there.
-    pub(super) fn seek_back(&self, key: &K, goal: Goal, scout: &mut Scout) -> Found {
+    pub(super) fn seek_back<'a>(&'a self, key: &K, goal: Goal, scout: &mut Scout<'a>) -> Found {
         let mut seeker = Seeker::new(self, key, Goal::Before);
         let found = match goal {
             Goal::At => self.find(key, &mut seeker),
             Goal::Before => Found::Gap(self.find_before(key, &mut seeker)),
         };
-        *scout = seeker.scout();
+        *scout = Scout::new();
+        (scout.near, scout.above) = seeker.spots();
         self.set_out_back(
             scout,
             key,
@@ -58,25 +59,32 @@ where
 
     /// The node before another, if the block that the walk is in knows it: the usual step.
     #[inline]
-    pub(super) fn step_straight_back(&self, scout: &Scout, at: Ref<Node>) -> Option<(Ref<Node>, NodeRef<'_>)> {
-        if !STRAIGHT || scout.before == 0 {
+    pub(super) fn step_straight_back<'a>(
+        &'a self,
+        scout: &Scout<'a>,
+        at: Ref<Node>,
+    ) -> Option<(Ref<Node>, NodeRef<'a>, Run<'a>)> {
+        if !STRAIGHT {
             return None;
         }
-        let entry = self.first_under(0, self.low_block(scout.near.block).handle(scout.before as usize - 1))?;
+        let (entry, rest) = scout.run.split_last()?;
+        let entry = self.first_under(0, entry)?;
         let node = self.node(entry);
-        (node.header().next.follow() == Some(at)).then_some((entry, node))
+        (node.header().next.follow() == Some(at)).then_some((entry, node, rest))
     }
 
     /// The node before `at`, by the lanes if they know, else by a search.
-    pub(super) fn step_back(&self, scout: &mut Scout, at: Ref<Node>) -> Option<Ref<Node>> {
+    pub(super) fn step_back<'a>(&'a self, scout: &mut Scout<'a>, at: Ref<Node>) -> Option<Ref<Node>> {
         if scout.heading == Heading::Backward {
-            if scout.before == 0 && scout.left[0] != 0 {
+            if scout.run.is_empty() && scout.left[0] != 0 {
                 self.enter_left(scout);
             }
-            if let Some(entry) = scout.before.checked_sub(1) {
-                let entry = self.first_under(0, self.low_block(scout.near.block).handle(entry as usize));
+            if let Some((entry, rest)) = scout.run.split_last() {
+                let entry = self.first_under(0, entry);
                 if let Some(Gap { pred, .. }) = self.last_before(entry, at) {
-                    scout.before -= u32::from(pred == entry);
+                    if pred == entry {
+                        scout.go_on(rest);
+                    }
                     return pred;
                 }
             }
@@ -102,7 +110,7 @@ where
     }
 
     /// Begins to walk back at a node to which a search for a key has led: the key's, or the one before.
-    fn set_out_back(&self, scout: &mut Scout, key: &K, at: Option<Ref<Node>>) {
+    fn set_out_back<'a>(&'a self, scout: &mut Scout<'a>, key: &K, at: Option<Ref<Node>>) {
         if scout.near.block == 0 {
             return;
         }
@@ -110,16 +118,16 @@ where
         let entry = block.guess(Narrow::of(&self.comparator, key, block.header().shape().skip));
         let is_at = self.first_under(0, block.handle(entry)) == at;
         scout.heading = Heading::Backward;
-        scout.before = entry as u32 + u32::from(!is_at);
+        scout.run = self.run_before(scout.near.block, entry + usize::from(!is_at));
         self.find_in_parent(scout, scout.near.block);
         scout.left[0] = self.take_left(scout);
         self.look_left(scout);
     }
 
     /// Into the block to the left: its nodes are on their way already.
-    fn enter_left(&self, scout: &mut Scout) {
+    fn enter_left<'a>(&'a self, scout: &mut Scout<'a>) {
         scout.near.block = scout.left[0];
-        scout.before = self.low_block(scout.near.block).header().shape().count as u32 + 1;
+        scout.run = self.run_from(scout.near.block, 0);
         let known = scout.left;
         scout.left = core::array::from_fn(|index| known.get(index + 1).copied().unwrap_or(0));
         scout.stride += u32::from(scout.stride < LONG && self.is_huge());
@@ -127,7 +135,7 @@ where
     }
 
     /// Asks for the nodes of the block to the left, and for the blocks to the left of those that are known.
-    fn look_left(&self, scout: &mut Scout) {
+    fn look_left(&self, scout: &mut Scout<'_>) {
         if scout.left[0] == 0 {
             return;
         }
@@ -141,7 +149,7 @@ where
 
     /// What a long walk does besides.
     #[inline(never)]
-    fn look_far(&self, scout: &mut Scout) {
+    fn look_far(&self, scout: &mut Scout<'_>) {
         let mut left = scout.left;
         if let Some(far @ 1..) = left.get(FAR) {
             self.ask_left(*far, Cache::Outer);
@@ -162,7 +170,7 @@ where
     }
 
     /// The block to the left of those that are known, on its way; 0 if there is none, or the lanes do not tell.
-    fn take_left(&self, scout: &mut Scout) -> u32 {
+    fn take_left(&self, scout: &mut Scout<'_>) -> u32 {
         if !PARENTS || scout.above.block == 0 {
             return 0;
         }
@@ -182,7 +190,7 @@ where
     }
 
     /// Where a block is among the entries of its parent, if that has it.
-    fn find_in_parent(&self, scout: &mut Scout, block: u32) {
+    fn find_in_parent(&self, scout: &mut Scout<'_>, block: u32) {
         if !PARENTS || scout.above.block == 0 {
             return;
         }
@@ -194,7 +202,7 @@ where
 
     /// To the last entry of the parent's left neighbour, by a search in the lanes above; to none if a writer is in the way.
     #[cold]
-    fn leave_parent(&self, scout: &mut Scout) {
+    fn leave_parent(&self, scout: &mut Scout<'_>) {
         let first = self.block_header(core::mem::take(&mut scout.above.block)).first();
         let (Some(first), Some(mut lane)) = (first, self.lanes.height().checked_sub(1)) else { return };
         let target = Target { list: self, key: self.key(first), goal: Goal::Before, trusts_hints: true };
@@ -208,7 +216,7 @@ where
                     return self.find_in_parent(scout, entry);
                 }
                 Look::Down { entry, .. } => (lane, at, arrival) = (lane - 1, entry, Arrival::FromAbove),
-                Look::Hit(_) | Look::Torn => return,
+                Look::Hit { .. } | Look::Torn => return,
             }
             self.prefetch_block(lane, at);
         }
@@ -216,7 +224,7 @@ where
 
     /// Of a walk back, for tests: how many blocks to the left it knows, if they are that.
     #[cfg(all(test, feature = "std", not(any(loom, shuttle)), any(target_arch = "x86_64", target_arch = "aarch64")))]
-    pub(crate) fn blocks_behind(&self, scout: &Scout) -> Option<usize> {
+    pub(crate) fn blocks_behind(&self, scout: &Scout<'_>) -> Option<usize> {
         let known = scout.left.iter().take_while(|left| **left != 0);
         let rights = core::iter::once(&scout.near.block).chain(&scout.left);
         let is_chain = known.clone().zip(rights).all(|(left, right)| self.block_header(*left).next() == *right);

@@ -29,6 +29,7 @@
 use core::cmp::Ordering;
 use core::fmt;
 use core::mem;
+use core::ops::Range;
 
 use crate::comparator::Comparator;
 #[cfg(target_pointer_width = "64")]
@@ -359,15 +360,41 @@ fn middle(low: usize, high: usize) -> usize {
     low + (high - low).div_ceil(2)
 }
 
+/// The place of an entry in its block, for walks that begin there. (Small cores do without.)
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place(#[cfg(target_pointer_width = "64")] u8);
+
+impl Place {
+    #[inline]
+    pub(super) fn of(index: usize) -> Self {
+        #[cfg(target_pointer_width = "64")]
+        return Self(index as u8);
+        #[cfg(not(target_pointer_width = "64"))]
+        {
+            let _ = index;
+            Self()
+        }
+    }
+
+    #[inline]
+    pub(super) fn index(self) -> usize {
+        #[cfg(target_pointer_width = "64")]
+        return usize::from(self.0);
+        #[cfg(not(target_pointer_width = "64"))]
+        0
+    }
+}
+
 /// What a look into a block says.
 #[derive(Clone, Copy)]
 pub(super) enum Look {
     /// Go right, to this block.
     Right(u32),
-    /// The key is behind this entry (its handle, raw) and, in the lowest lane, before the next (raw), as far as is proven.
-    Down { entry: u32, next: u32, proof: Proof },
-    /// The key is this node's.
-    Hit(Ref<Node>),
+    /// The key is behind this entry (its handle, raw, and its place in the block) and, in the lowest lane, before the next (raw), as far
+    /// as is proven.
+    Down { entry: u32, place: Place, next: u32, proof: Proof },
+    /// The key is this node's, or that of the first node under the entry at this place, which is there or behind the last.
+    Hit { node: Ref<Node>, place: Place },
     /// A writer was at it.
     Torn,
 }
@@ -464,6 +491,12 @@ impl<D: Digest, const N: usize> Block<D, N> {
     #[inline]
     pub(super) fn handles(&self, from: usize, to: usize) -> impl Iterator<Item = u32> + '_ {
         self.handles.iter().take(to.saturating_add(1)).skip(from).map(|handle| handle.load(order::FOLLOW))
+    }
+
+    /// The words that hold the handles of some entries.
+    #[inline]
+    pub(super) fn words(&self, entries: Range<usize>) -> &[AtomicU32] {
+        self.handles.get(entries).unwrap_or_default()
     }
 
     /// The first entry with this handle.
@@ -572,7 +605,9 @@ impl<D: Digest, const N: usize> Block<D, N> {
                 let node = if is_alone { probe.first_under(0, self.handle(rank + 1)) } else { None };
                 let Some(node) = node else { return Glance::Unsure };
                 match probe.compare(node) {
-                    Ordering::Equal if probe.stops_at_equal() => return Glance::Sure(Look::Hit(node)),
+                    Ordering::Equal if probe.stops_at_equal() => {
+                        return Glance::Sure(Look::Hit { node, place: Place::of(rank + 1) });
+                    }
                     Ordering::Equal | Ordering::Greater => {}
                     Ordering::Less => rank += 1,
                 }
@@ -580,7 +615,11 @@ impl<D: Digest, const N: usize> Block<D, N> {
         }
         let entry = self.handle(rank);
         let (next, proof) = if lane == 0 { (self.next(rank, count), Proof::of(rank, skip)) } else { (0, Proof::NONE) };
-        if self.header.unchanged(version) { Glance::Sure(Look::Down { entry, next, proof }) } else { Glance::Unsure }
+        if self.header.unchanged(version) {
+            Glance::Sure(Look::Down { entry, place: Place::of(rank), next, proof })
+        } else {
+            Glance::Unsure
+        }
     }
 
     /// Where a key belongs, without a lock: by hints, ties by key.
@@ -595,7 +634,7 @@ impl<D: Digest, const N: usize> Block<D, N> {
             let order = if by_hint { wanted.cmp(&self.fence()) } else { Ordering::Equal };
             let order = order.then_with(|| probe.compare(node).reverse());
             if order == Ordering::Equal && probe.stops_at_equal() {
-                return Look::Hit(node);
+                return Look::Hit { node, place: Place::of(N) };
             }
             if order == Ordering::Greater {
                 let next = self.header.next();
@@ -629,13 +668,17 @@ impl<D: Digest, const N: usize> Block<D, N> {
             let Some(node) = probe.first_under(lane, self.handle(middle)) else { return Look::Torn };
             match probe.compare(node) {
                 Ordering::Less => low = middle,
-                Ordering::Equal if probe.stops_at_equal() => return Look::Hit(node),
+                Ordering::Equal if probe.stops_at_equal() => return Look::Hit { node, place: Place::of(middle) },
                 Ordering::Equal | Ordering::Greater => high = middle - 1,
             }
         }
         let (entry, next) = (self.handle(low), self.next(low, self.header.shape().count.min(Self::ROOM)));
         let proof = Proof::of(low, units);
-        if self.header.unchanged(ties.version) { Look::Down { entry, next, proof } } else { Look::Torn }
+        if self.header.unchanged(ties.version) {
+            Look::Down { entry, place: Place::of(low), next, proof }
+        } else {
+            Look::Torn
+        }
     }
 
     /// The first node of the next block, if hints do not tell whether a key is behind it.
@@ -687,7 +730,7 @@ impl<D: Digest, const N: usize> Block<D, N> {
                     Some(node) => Peek::Tie(node),
                     None => {
                         let proof = Proof::of(low, shape.skip);
-                        Peek::Sure(Look::Down { entry: self.handle(low), next, proof })
+                        Peek::Sure(Look::Down { entry: self.handle(low), place: Place::of(low), next, proof })
                     }
                 }
             }

@@ -17,10 +17,12 @@ use crate::comparator::Comparator;
 
 use super::lane::{Goal, Landing, Target, Trail};
 use super::node::{Node, NodeRef, Ref};
+#[cfg(all(test, feature = "std", not(any(loom, shuttle)), any(target_arch = "x86_64", target_arch = "aarch64")))]
+use super::position::Stop;
 use super::prefetch::{self, Cache};
-use super::scout::{Heading, NEAR, STRAIGHT, STRIDE, Scout, Seeker, Spot};
+use super::scout::{Heading, NEAR, Run, STRAIGHT, STRIDE, Scout, Seeker, Spot};
 use super::search::Found;
-use super::{Key, List};
+use super::{Key, LaneDensity, List};
 
 /// The stride from which on a walk is a long one: after some seventy entries.
 const LONG: u32 = 40;
@@ -36,27 +38,48 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// Finds a key, or where it would be, for a walk forward from there.
+    /// Finds a key, or where it would be, for a walk forward from there. The scout knows nothing yet.
     #[inline]
-    pub(super) fn seek(&self, key: &K, scout: &mut Scout) -> Found {
+    pub(super) fn seek<'a>(&'a self, key: &K, scout: &mut Scout<'a>) -> Found {
         let mut seeker = Seeker::new(self, key, Goal::At);
         let found = self.find(key, &mut seeker);
-        *scout = seeker.scout();
-        if !self.is_large() {
-            // There is nothing to set out for.
-            scout.heading = Heading::Forward;
-        } else if let Some(at) = found.node_or_next() {
-            self.set_out_from(scout, at, usize::from(seeker.entry));
+        (scout.near, scout.above) = seeker.spots();
+        if let (Some(at), true) = (found.node_or_next(), scout.near.block != 0) {
+            if self.asks_far() {
+                self.set_out_from(scout, at, usize::from(seeker.entry));
+            } else if self.has_every() {
+                self.stand_in_lane(scout, at);
+            }
         }
         found
     }
 
-    /// Begins to walk forward at the node to which a search has led, if that is the one for which it has asked first.
-    #[inline(never)]
-    fn set_out_from(&self, scout: &mut Scout, at: Ref<Node>, entry: usize) {
-        if scout.near.block == 0 {
-            return;
+    /// Whether the lane lacks no nodes, so that walks go by it. (Not on small cores, which do not guess ahead.)
+    #[inline]
+    fn has_every(&self) -> bool {
+        STRAIGHT && self.density == LaneDensity::Every
+    }
+
+    /// Whether walks forward go along links and ask for nodes far ahead: in a large table. By the lane they have several on their way
+    /// as it is, which will do while the next cache has them.
+    #[inline]
+    pub(super) fn asks_far(&self) -> bool {
+        if self.has_every() { self.is_huge() } else { self.is_large() }
+    }
+
+    /// Begins to walk forward by the lane at the node to which a search has led, if that is where it came to the lane.
+    #[inline]
+    fn stand_in_lane<'a>(&'a self, scout: &mut Scout<'a>, at: Ref<Node>) {
+        let run = self.run_from(scout.near.block, scout.near.place as usize);
+        match run.split_first().or_else(|| self.split_right_of(run)) {
+            Some((entry, rest)) if entry == at.handle().0 => (scout.heading, scout.run) = (Heading::Forward, rest),
+            _ => {}
         }
+    }
+
+    /// Begins to walk forward along links at the node to which a search has led, if that is the one for which it has asked first.
+    #[inline(never)]
+    fn set_out_from(&self, scout: &mut Scout<'_>, at: Ref<Node>, entry: usize) {
         let block = self.low_block(scout.near.block);
         let (count, here) = (block.header().shape().count, entry + 1);
         if here <= count && self.first_under(0, block.handle(here)) == Some(at) {
@@ -69,53 +92,136 @@ where
 
     /// Asks for what a walk needs when it begins: `count` nodes up to the turn, or else that turn, and some behind it.
     #[inline]
-    fn ask_first(&self, scout: &mut Scout, turn: Option<Ref<Node>>, count: usize) {
-        scout.heading = Heading::Forward;
+    fn ask_first(&self, scout: &mut Scout<'_>, turn: Option<Ref<Node>>, count: usize) {
+        scout.heading = Heading::Links;
         scout.turn = self.ask_on(&mut scout.near, count, Cache::First, None).or(turn);
         scout.later = self.ask_on(&mut scout.near, STRIDE, Cache::First, None);
         scout.stride = STRIDE as u32;
     }
 
     /// The node behind another, if a scout has nothing to do on the way: the usual step.
+    ///
+    /// By the lane it does not wait for the link: which node is next, and where, is known by then, and the link has to agree. (A walk
+    /// along links waits for a link, for where the chunk begins, for the next link: twice as long where all is in the first cache.)
     #[inline]
-    pub(super) fn step_straight(scout: &Scout, node: NodeRef<'_>) -> Option<Ref<Node>> {
-        let next = node.header().next.follow()?;
-        (STRAIGHT && scout.heading == Heading::Forward && scout.turn != Some(next)).then_some(next)
+    pub(super) fn step_straight<'a>(
+        &'a self,
+        scout: &Scout<'a>,
+        node: NodeRef<'_>,
+    ) -> Option<(Ref<Node>, NodeRef<'a>, Run<'a>)> {
+        if !STRAIGHT {
+            return None;
+        }
+        let link = &node.header().next;
+        let (entry, rest) = match scout.run.split_first() {
+            None if scout.heading == Heading::Links => {
+                let next = link.follow()?;
+                return (scout.turn != Some(next)).then(|| (next, self.node(next), scout.run));
+            }
+            None if scout.heading == Heading::Forward => {
+                let right = self.split_right_of(scout.run)?;
+                if self.is_large() {
+                    self.ask_right(right.1.block);
+                }
+                right
+            }
+            None => return None,
+            Some(ahead) => ahead,
+        };
+        let next = self.first_under(0, entry)?;
+        (link.follow() == Some(next)).then(|| (next, self.node(next), rest))
+    }
+
+    /// The first entry of the block to the right, and those behind it.
+    #[inline]
+    fn split_right_of(&self, run: Run<'_>) -> Option<(u32, Run<'_>)> {
+        match self.block_header(run.block).next() {
+            0 => None,
+            right => self.run_from(right, 0).split_first(),
+        }
+    }
+
+    /// Asks for the nodes of the block behind one, and for the block behind that.
+    #[inline(never)]
+    fn ask_right(&self, block: u32) {
+        let right = self.block_header(block).next();
+        if right != 0 {
+            self.prefetch_nodes(right, 0, self.low_block(right).header().shape().count, Cache::First);
+            if let further @ 1.. = self.block_header(right).next() {
+                self.prefetch_block(0, further);
+            }
+        }
     }
 
     /// The node behind `at`, which is `node`, with the ones that follow on their way.
     #[inline]
-    pub(super) fn step_forward(&self, scout: &mut Scout, at: Ref<Node>, node: NodeRef<'_>) -> Option<Ref<Node>> {
-        let next = node.header().next.follow();
-        let goes_straight = scout.heading == Heading::Forward && (scout.turn != next || next.is_none());
-        if !goes_straight {
-            self.turn_forward(scout, at, next);
+    pub(super) fn step_forward<'a>(
+        &'a self,
+        scout: &mut Scout<'a>,
+        at: Ref<Node>,
+        node: NodeRef<'_>,
+    ) -> Option<Ref<Node>> {
+        let next = node.header().next.follow()?;
+        if !STRAIGHT && !prefetch::EXISTS {
+            return Some(next);
         }
-        next
-    }
-
-    /// What a walk forward does every few steps: sets out, or asks for more.
-    #[inline(never)]
-    fn turn_forward(&self, scout: &mut Scout, at: Ref<Node>, next: Option<Ref<Node>>) {
-        if scout.heading != Heading::Forward {
+        if !matches!(scout.heading, Heading::Forward | Heading::Links) {
             self.set_out(scout, at);
         }
-        if prefetch::EXISTS && scout.turn.is_some() && scout.turn == next {
-            self.look_ahead(scout);
+        match scout.run.split_first() {
+            Some((entry, rest)) if entry == next.handle().0 => scout.run = rest,
+            None if scout.heading == Heading::Links => {
+                if scout.turn == Some(next) {
+                    if self.asks_far() { self.look_ahead(scout) } else { self.find_again(scout, next) }
+                }
+            }
+            _ => self.find_again(scout, next),
+        }
+        Some(next)
+    }
+
+    /// Finds a walk's place in the lane where that does not go on as expected: in the next block, usually; else it was changed
+    /// meanwhile, or lacks this node.
+    #[inline(never)]
+    fn find_again<'a>(&'a self, scout: &mut Scout<'a>, next: Ref<Node>) {
+        let here = scout.run.block;
+        let right = self.block_header(here).next();
+        match self.spot_in(here, Some(next)).or_else(|| self.spot_near(right, next)) {
+            Some(at) => {
+                (scout.heading, scout.run) = (Heading::Forward, self.run_from(at.block, at.place as usize + 1));
+            }
+            None => {
+                // Along links, until it meets one that the lane has.
+                let ahead = scout.run.split_first().or_else(|| self.split_right_of(scout.run));
+                scout.turn = ahead.and_then(|(entry, _)| self.first_under(0, entry));
+                (scout.heading, scout.run) = (Heading::Links, scout.run.without_entries());
+            }
         }
     }
 
     /// Begins to walk forward: finds its place in the lowest lane, and asks for what follows.
-    fn set_out(&self, scout: &mut Scout, at: Ref<Node>) {
-        *scout = Scout { heading: Heading::Forward, near: scout.near, above: scout.above, ..Scout::new() };
-        if !self.is_large() {
+    #[inline(never)]
+    fn set_out<'a>(&'a self, scout: &mut Scout<'a>, at: Ref<Node>) {
+        *scout = Scout { heading: Heading::Links, near: scout.near, above: scout.above, ..Scout::new() };
+        let asks_far = self.asks_far();
+        if !asks_far && !self.has_every() {
             return;
         }
-        if let Some(spot) = self.spot_near(scout.near.block, at) {
-            scout.near = spot;
-            return self.ask_first(scout, None, NEAR);
+        match self.spot_near(scout.near.block, at) {
+            Some(spot) if asks_far => {
+                scout.near = spot;
+                self.ask_first(scout, None, NEAR);
+            }
+            Some(spot) => {
+                (scout.heading, scout.run) = (Heading::Forward, self.run_from(spot.block, spot.place as usize + 1));
+            }
+            None if asks_far => self.set_out_unfiled(scout, at),
+            None => {}
         }
-        // It is not filed, or its block is not known. Then the entry before will do.
+    }
+
+    /// Begins at a node that is not filed, or whose block is not known: then the entry before will do.
+    fn set_out_unfiled(&self, scout: &mut Scout<'_>, at: Ref<Node>) {
         let mut trail = Trail::<H>::new();
         let target = Target { list: self, key: self.key(at), goal: Goal::Before, trusts_hints: true };
         if let Landing::Between { start, .. } = self.descend(&target, &mut trail) {
@@ -139,7 +245,7 @@ where
     }
 
     /// Asks for a few nodes more, once the walk has come to `turn`.
-    fn look_ahead(&self, scout: &mut Scout) {
+    fn look_ahead(&self, scout: &mut Scout<'_>) {
         scout.turn = scout.later;
         if scout.later.is_some() {
             let Some(spot) = self.spot_again(scout.near, scout.later) else {
@@ -161,7 +267,7 @@ where
 
     /// Asks for nodes that a long walk comes to later still, and for the blocks that know those. A chain of blocks is as slow as one
     /// of nodes; so it goes by the lane above, which knows a dozen at once.
-    fn ask_far(&self, scout: &mut Scout) {
+    fn ask_far(&self, scout: &mut Scout<'_>) {
         let mut count = NEAR;
         if scout.ahead.block == 0 {
             if !self.is_huge() {
@@ -176,7 +282,7 @@ where
     }
 
     /// Finds the block that a long walk has come to in the lane above, at or a little behind where it was when the walk began.
-    fn find_above(&self, scout: &mut Scout) {
+    fn find_above(&self, scout: &mut Scout<'_>) {
         /// Parents that the entries up to there can lie in.
         const PASSED: usize = 3;
         let mut at = scout.above.block;
@@ -251,13 +357,18 @@ where
         last
     }
 
-    /// Whether a walk forward that has come to a node will be told when to ask for more, for tests.
+    /// Whether a walk forward that has come to a node knows where in the lane it is, for tests.
     #[cfg(all(test, feature = "std", not(any(loom, shuttle)), any(target_arch = "x86_64", target_arch = "aarch64")))]
-    pub(crate) fn looks_ahead(&self, scout: &Scout, at: &K) -> bool {
+    pub(crate) fn is_on_course(&self, scout: &Scout<'_>, at: Stop<'_>) -> bool {
+        let next = at.next();
         match scout.heading {
             // The next step sets out.
             Heading::Unknown => true,
-            Heading::Forward => scout.turn.is_some_and(|turn| self.compare(turn, at).is_gt()),
+            Heading::Forward => {
+                let ahead = scout.run.split_first().or_else(|| self.split_right_of(scout.run));
+                ahead.and_then(|(entry, _)| self.first_under(0, entry)) == next
+            }
+            Heading::Links => scout.turn.is_some_and(|turn| self.compare(turn, self.key_at(at.position)).is_gt()),
             Heading::Backward => false,
         }
     }
@@ -265,7 +376,7 @@ where
     /// Of a long walk forward, for tests: how many blocks lie from the last node asked for near by to the last far ahead, and from there
     /// to the last block asked for.
     #[cfg(all(test, feature = "std", not(any(loom, shuttle)), any(target_arch = "x86_64", target_arch = "aarch64")))]
-    pub(crate) fn blocks_ahead(&self, scout: &Scout) -> Option<(usize, usize)> {
+    pub(crate) fn blocks_ahead(&self, scout: &Scout<'_>) -> Option<(usize, usize)> {
         let steps = |from: u32, to: u32| {
             let behind = |at: &u32| Some(self.block_header(*at).next()).filter(|next| *next != 0);
             core::iter::successors(Some(from), behind).take(30).position(|block| block == to)

@@ -35,7 +35,9 @@ use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 use crate::sync::{self, AtomicU32, AtomicUsize, order};
 
-use super::block::{Arrival, Block, Digest, Glance, Header, HighBlock, Look, LowBlock, Probe, Proof, Shape, Ties};
+use super::block::{
+    Arrival, Block, Digest, Glance, Header, HighBlock, Look, LowBlock, Place, Probe, Proof, Shape, Ties,
+};
 use super::node::{Node, Ref};
 use super::{Key, List, prefetch};
 
@@ -96,6 +98,16 @@ impl<const H: usize> Trail<H> {
 pub(super) trait Recorder {
     fn passed(&mut self, lane: usize, block: u32);
     fn strayed(&mut self, lane: usize, to: u32);
+    /// At which place in the lowest block the key is, or would be.
+    #[inline]
+    fn landed(&mut self, place: usize) {
+        let _ = place;
+    }
+    /// That the key is the first under an entry of an upper block, or of the block to the right of that.
+    #[inline]
+    fn hit(&mut self, lane: usize, block: u32, place: usize) {
+        let _ = (lane, block, place);
+    }
 }
 
 impl Recorder for () {
@@ -255,7 +267,10 @@ where
         let mut arrival = Arrival::FromAbove;
         while lane > 0 {
             match Self::look(self.high_block(at), lane, target, arrival) {
-                Look::Hit(node) => return Landing::Hit(node),
+                Look::Hit { node, place } => {
+                    recorder.hit(lane, at, place.index());
+                    return Landing::Hit(node);
+                }
                 Look::Right(to) => {
                     (at, arrival) = (to, Arrival::FromLeft);
                     recorder.strayed(lane, to);
@@ -273,13 +288,17 @@ where
         loop {
             recorder.passed(0, at);
             match Self::look(self.low_block(at), 0, target, arrival) {
-                Look::Hit(node) => return Landing::Hit(node),
+                Look::Hit { node, place } => {
+                    recorder.landed(place.index());
+                    return Landing::Hit(node);
+                }
                 Look::Right(to) => {
                     (at, arrival) = (to, Arrival::FromLeft);
                     recorder.strayed(0, to);
                     self.prefetch_block(0, at);
                 }
-                Look::Down { entry, next, proof } => {
+                Look::Down { entry, place, next, proof } => {
+                    recorder.landed(place.index() + 1);
                     let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
                     return Landing::Between { start, next, proof };
                 }
@@ -333,7 +352,7 @@ where
                 seen => return seen,
             }
         }
-        Look::Down { entry: block.handle(0), next: 0, proof: Proof::NONE }
+        Look::Down { entry: block.handle(0), place: Place::of(0), next: 0, proof: Proof::NONE }
     }
 
     #[inline]

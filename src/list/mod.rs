@@ -58,7 +58,9 @@ pub(crate) use node::{MAX_KEY_LEN, MAX_VALUE_LEN};
 #[cfg(feature = "alloc")]
 pub(crate) use position::Kept;
 pub(crate) use position::{Position, Stop, VersionMark, View, Visible};
-pub(crate) use scout::Scout;
+#[cfg(feature = "alloc")]
+pub(crate) use scout::Resting;
+pub(crate) use scout::{Run, Scout};
 pub use transparent::Frozen;
 pub(crate) use write::{Refusal, Rule, Write, Written};
 

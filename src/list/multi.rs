@@ -216,7 +216,7 @@ where
     #[inline]
     fn turn_after(&self, lane: usize, look: Look) -> Result<Option<Turn>, Alone> {
         match look {
-            Look::Hit(node) => Ok(Some(Turn::Read(node))),
+            Look::Hit { node, .. } => Ok(Some(Turn::Read(node))),
             Look::Right(at) => {
                 self.prefetch_block(lane, at);
                 Ok(Some(Turn::Lane { lane, at, arrival: Arrival::FromLeft }))
@@ -225,7 +225,7 @@ where
                 self.prefetch_block(lane - 1, entry);
                 Ok(Some(Turn::Lane { lane: lane - 1, at: entry, arrival: Arrival::FromAbove }))
             }
-            Look::Down { entry, next, proof } => {
+            Look::Down { entry, next, proof, .. } => {
                 let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
                 let touched = [start, next.filter(|_| proof.units().is_none())];
                 touched.into_iter().flatten().for_each(|node| self.prefetch_node(node));

@@ -12,7 +12,7 @@ use super::lane::Goal;
 #[cfg(feature = "alloc")]
 use super::node::{ChainWord, Version};
 use super::node::{Kind, Node, NodeRef, Ref, VersionRef};
-use super::scout::Scout;
+use super::scout::{Run, STRAIGHT, Scout};
 use super::search::Found;
 use super::version::{Above, Chain, GREATEST, Mark};
 use super::{Key, List};
@@ -39,6 +39,14 @@ impl Stop<'_> {
     #[inline]
     pub(crate) fn is(self, that: Option<Self>) -> bool {
         that.map(|that| that.node.address()) == Some(self.node.address())
+    }
+}
+
+#[cfg(all(test, feature = "std", not(any(loom, shuttle)), any(target_arch = "x86_64", target_arch = "aarch64")))]
+impl Stop<'_> {
+    /// The node behind it.
+    pub(super) fn next(&self) -> Option<Ref<Node>> {
+        self.node.header().next.follow()
     }
 }
 
@@ -187,34 +195,40 @@ where
     /// The stop behind another, if it takes but a link to get there; none may also mean that [`next_stop`](Self::next_stop) has
     /// to look.
     #[inline]
-    pub(crate) fn next_straight<'a>(&'a self, at: Stop<'a>, scout: &Scout) -> Option<Stop<'a>> {
-        Some(self.stop(Position(Self::step_straight(scout, at.node)?)))
+    pub(crate) fn next_straight<'a>(&'a self, at: Stop<'a>, scout: &Scout<'a>) -> Option<(Stop<'a>, Run<'a>)> {
+        let (at, node, rest) = self.step_straight(scout, at.node)?;
+        Some((Stop { position: Position(at), node }, rest))
     }
 
     /// The stop behind another; `scout` remembers what it has seen from there.
-    pub(crate) fn next_stop<'a>(&'a self, at: Stop<'a>, scout: &mut Scout) -> Option<Stop<'a>> {
+    pub(crate) fn next_stop<'a>(&'a self, at: Stop<'a>, scout: &mut Scout<'a>) -> Option<Stop<'a>> {
         let next = self.step_forward(scout, at.position.0, at.node)?;
         Some(self.stop(Position(next)))
     }
 
     /// The position before another: by the lane, or one search. With an order that is none there may be no way back; then
     /// there is no answer, rather than one that leads in circles.
-    pub(crate) fn previous_position(&self, at: Position, scout: &mut Scout) -> Option<Position> {
+    pub(crate) fn previous_position<'a>(&'a self, at: Position, scout: &mut Scout<'a>) -> Option<Position> {
         self.step_back(scout, at.0).map(Position)
     }
 
     /// The stop before another, if the lane tells it at once; none may also mean that
     /// [`previous_position`](Self::previous_position) has to look.
     #[inline]
-    pub(crate) fn previous_straight<'a>(&'a self, at: Stop<'a>, scout: &Scout) -> Option<Stop<'a>> {
-        let (at, node) = self.step_straight_back(scout, at.position.0)?;
-        Some(Stop { position: Position(at), node })
+    pub(crate) fn previous_straight<'a>(&'a self, at: Stop<'a>, scout: &Scout<'a>) -> Option<(Stop<'a>, Run<'a>)> {
+        let (at, node, rest) = self.step_straight_back(scout, at.position.0)?;
+        Some((Stop { position: Position(at), node }, rest))
     }
 
     /// The first position that is not before a bound.
-    pub(crate) fn first_from(&self, bound: Bound<&K>, scout: &mut Scout) -> Option<Position> {
+    pub(crate) fn first_from<'a>(&'a self, bound: Bound<&K>, scout: &mut Scout<'a>) -> Option<Position> {
         let key = match bound {
-            Bound::Unbounded => return self.first_position(),
+            Bound::Unbounded => {
+                if STRAIGHT {
+                    *scout = self.scout_at_start();
+                }
+                return self.first_position();
+            }
             Bound::Included(key) | Bound::Excluded(key) => key,
         };
         match (self.seek(key, scout), bound) {
@@ -224,7 +238,7 @@ where
     }
 
     /// The last position that is not behind a bound.
-    pub(crate) fn last_to(&self, bound: Bound<&K>, scout: &mut Scout) -> Option<Position> {
+    pub(crate) fn last_to<'a>(&'a self, bound: Bound<&K>, scout: &mut Scout<'a>) -> Option<Position> {
         let found = match bound {
             Bound::Unbounded => return self.last_position(),
             Bound::Excluded(key) => self.seek_back(key, Goal::Before, scout),

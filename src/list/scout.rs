@@ -14,6 +14,7 @@ use super::lane::{Goal, Recorder};
 use super::node::{Node, Ref, raw};
 use super::prefetch::{self, Cache};
 use super::{Key, List};
+use crate::sync::{AtomicU32, order};
 
 /// Nodes that a search asks for from where it lands.
 pub(super) const NEAR: usize = 8;
@@ -30,25 +31,61 @@ pub(super) const STRAIGHT: bool = cfg!(target_pointer_width = "64");
 /// Where in the lowest lane a walk is, as far as it knows. Blocks are raw handles, 0 if not known. Everything has four bytes and begins as
 /// zero, so that a new one is a few stores.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scout {
+pub(crate) struct Scout<'a> {
     pub(super) heading: Heading,
-    /// Of a walk back: so many entries of the block, entry 0 included, are before it. Else 0.
-    pub(super) before: u32,
-    /// Of a walk forward: how many nodes are asked for next, or, of a long one, that it is that. Of a walk back: how many blocks it
-    /// has gone on to, up to a long one's.
+    /// Of a walk by the lane: what comes next in the block it is in. Of a walk back the last comes first.
+    pub(super) run: Run<'a>,
+    /// Of a walk that asks far ahead: how many nodes are asked for next, or, of a long one, that it is that. Of a walk back: how many
+    /// blocks it has gone on to, up to a long one's.
     pub(super) stride: u32,
-    /// The block the walk is in; of a walk forward, where the last node is for which the first cache was asked.
+    /// The block that a search has led to. Then, of a walk back, the block it is in; of one forward, where the last node is for which
+    /// the first cache was asked.
     pub(super) near: Spot,
     /// Of a long walk forward: the last node for which an outer cache was asked.
     pub(super) ahead: Spot,
     /// In the lane above: of a walk back, the last in `left`; of a long walk forward, the last block that was asked for.
     pub(super) above: Spot,
-    /// Of a walk forward: the node at which more are to be asked for.
+    /// Of a walk along links: the node at which to look at the lane again.
     pub(super) turn: Option<Ref<Node>>,
-    /// Of a walk forward: the last node for which the first cache was asked.
+    /// Of a walk that asks far ahead: the last node for which the first cache was asked.
     pub(super) later: Option<Ref<Node>>,
     /// Of a walk back: the blocks to the left, the next one first; 0 behind those that are known.
     pub(super) left: [u32; AHEAD],
+}
+
+/// Entries side by side in a block of the lowest lane, which a walk comes to next. Whoever owns the block may change them at any time;
+/// they may be followed all the same (`block`, 2), and lead where the links say or are not believed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a> {
+    words: &'a [AtomicU32],
+    /// The block, raw.
+    pub(super) block: u32,
+}
+
+impl Run<'_> {
+    const EMPTY: Self = Self { words: &[], block: 0 };
+
+    #[inline]
+    pub(super) fn is_empty(self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// Where it is, with no entries.
+    pub(super) fn without_entries(self) -> Self {
+        Self { words: &[], ..self }
+    }
+
+    /// The first entry, raw, and what is behind it.
+    #[inline]
+    pub(super) fn split_first(self) -> Option<(u32, Self)> {
+        self.words.split_first().map(|(first, words)| (first.load(order::FOLLOW), Self { words, ..self }))
+    }
+
+    /// The last entry, raw, and what is before it.
+    #[inline]
+    pub(super) fn split_last(self) -> Option<(u32, Self)> {
+        self.words.split_last().map(|(last, words)| (last.load(order::FOLLOW), Self { words, ..self }))
+    }
 }
 
 /// A block and one of its entries.
@@ -71,22 +108,55 @@ impl Spot {
 pub(super) enum Heading {
     /// Not known: the next step sets out.
     Unknown,
+    /// Forward by the lane, which tells of the next nodes all at once.
     Forward,
+    /// Forward along the links: the lane lacks too many nodes.
+    Links,
     Backward,
 }
 
-impl Scout {
-    /// Goes along with a [straight step back](List::step_straight_back).
+impl<'a> Scout<'a> {
+    /// Goes along with a straight step, which has left so much of the run.
     #[inline]
-    pub(crate) fn follow_back(&mut self) {
-        self.before -= 1;
+    pub(crate) fn go_on(&mut self, rest: Run<'a>) {
+        self.run = rest;
     }
 
     /// Knows nothing.
     pub(crate) const fn new() -> Self {
-        let (near, ahead, above) = (Spot::NOWHERE, Spot::NOWHERE, Spot::NOWHERE);
-        let (turn, later) = (None, None);
-        Self { heading: Heading::Unknown, before: 0, stride: 0, near, ahead, above, turn, later, left: [0; AHEAD] }
+        Self {
+            heading: Heading::Unknown,
+            run: Run::EMPTY,
+            stride: 0,
+            near: Spot::NOWHERE,
+            ahead: Spot::NOWHERE,
+            above: Spot::NOWHERE,
+            turn: None,
+            later: None,
+            left: [0; AHEAD],
+        }
+    }
+}
+
+/// A scout that borrows nothing, to those who own a share of the table.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resting {
+    scout: Scout<'static>,
+    /// Where its run was, and how long.
+    block: u32,
+    len: usize,
+}
+
+#[cfg(feature = "alloc")]
+impl Resting {
+    /// Knows nothing.
+    pub(crate) const fn new() -> Self {
+        Self { scout: Scout::new(), block: 0, len: 0 }
+    }
+
+    pub(crate) fn of(scout: &Scout<'_>) -> Self {
+        Self { scout: Scout { run: Run::EMPTY, ..*scout }, block: scout.run.block, len: scout.run.words.len() }
     }
 }
 
@@ -99,16 +169,19 @@ pub(super) struct Seeker<'a, K: ?Sized, C, A, S, const H: usize> {
     block: u32,
     /// The entry that seems to be the last before the key.
     pub(super) entry: u8,
+    /// The place of the key in that block.
+    place: u8,
 }
 
 impl<'a, K: ?Sized, C, A, S, const H: usize> Seeker<'a, K, C, A, S, H> {
     pub(super) fn new(list: &'a List<K, C, A, S, H>, key: &'a K, goal: Goal) -> Self {
-        Self { list, key, goal, parent: 0, block: 0, entry: 0 }
+        Self { list, key, goal, parent: 0, block: 0, entry: 0, place: 0 }
     }
 
-    /// What it has come by.
-    pub(super) fn scout(&self) -> Scout {
-        Scout { near: Spot::first_in(self.block), above: Spot::first_in(self.parent), ..Scout::new() }
+    /// Where it came to in the lowest lane, and through which block of the one above.
+    #[inline]
+    pub(super) fn spots(&self) -> (Spot, Spot) {
+        (Spot { block: self.block, place: u32::from(self.place) }, Spot::first_in(self.parent))
     }
 }
 
@@ -124,7 +197,7 @@ where
         match lane {
             0 => {
                 self.block = block;
-                if self.list.is_large() {
+                if self.list.asks_far() {
                     self.entry = self.list.look_around(block, self.key, self.goal);
                 }
             }
@@ -134,6 +207,30 @@ where
     }
     #[inline]
     fn strayed(&mut self, _: usize, _: u32) {}
+    #[inline]
+    fn landed(&mut self, place: usize) {
+        if STRAIGHT {
+            self.place = place as u8;
+        }
+    }
+    #[cold]
+    fn hit(&mut self, lane: usize, block: u32, place: usize) {
+        if !STRAIGHT {
+            return;
+        }
+        let parent = self.list.high_block(block);
+        let (mut lane, mut entry) = match parent.handle(place) {
+            0 => (lane + 1, parent.header().next()),
+            entry => (lane, entry),
+        };
+        self.parent = block;
+        // The key is the first of them all.
+        while lane > 1 && entry != 0 {
+            self.parent = entry;
+            (lane, entry) = (lane - 1, self.list.high_block(entry).handle(0));
+        }
+        (self.block, self.place) = (entry, 0);
+    }
 }
 
 impl<K, C, A, S, const H: usize> List<K, C, A, S, H>
@@ -143,6 +240,39 @@ where
     A: Arena,
     S: SeqClock,
 {
+    /// What there is to know before the first node.
+    pub(super) fn scout_at_start(&self) -> Scout<'_> {
+        let [near, above] = [0, 1].map(|lane| Spot::first_in(self.lanes.top(lane)));
+        Scout { near, above, ..Scout::new() }
+    }
+
+    /// Takes up a scout from this list where it rested.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn rouse(&self, Resting { scout, block, len }: Resting) -> Scout<'_> {
+        let run = match scout.heading {
+            // What has come in between since shows when the walk goes on.
+            Heading::Forward => {
+                self.run_from(block, (self.low_block(block).header().shape().count + 1).saturating_sub(len))
+            }
+            Heading::Backward => self.run_before(block, len),
+            Heading::Unknown | Heading::Links => Run::EMPTY,
+        };
+        Scout { run, ..scout }
+    }
+
+    /// The entries of a block from one on.
+    #[inline]
+    pub(super) fn run_from(&self, block: u32, place: usize) -> Run<'_> {
+        let low = self.low_block(block);
+        Run { words: low.words(place..low.header().shape().count + 1), block }
+    }
+
+    /// The entries of a block before one.
+    #[inline]
+    pub(super) fn run_before(&self, block: u32, place: usize) -> Run<'_> {
+        Run { words: self.low_block(block).words(0..place), block }
+    }
+
     /// Asks for the nodes of a block at a key's place, in the direction of the walk, and for the block behind them. Returns the
     /// entry before that place.
     #[inline(never)]

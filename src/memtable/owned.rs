@@ -11,7 +11,7 @@ use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::cursor::{Cursor, Place};
 use crate::entry::Entry;
-use crate::list::{Frozen, Kept, Key, Kind, Position, Scout, View, Visible};
+use crate::list::{Frozen, Kept, Key, Kind, Position, Resting, View, Visible};
 use crate::snapshot::Snapshot;
 
 /// A snapshot that owns a share of its table: `Send + 'static` if the table is. `T` is [`Memtable`] or
@@ -213,7 +213,7 @@ pub struct OwnedRange<T = Memtable> {
     end: Bound<alloc::boxed::Box<[u8]>>,
     front: Option<Position>,
     back: Option<Position>,
-    scouts: [Scout; 2],
+    scouts: [Resting; 2],
     done: bool,
 }
 
@@ -243,7 +243,7 @@ where
             end: boxed(bounds.end_bound()),
             front: None,
             back: None,
-            scouts: [Scout::new(); 2],
+            scouts: [Resting::new(); 2],
             done: false,
         }
     }
@@ -339,7 +339,7 @@ pub struct OwnedCursor<T = Memtable> {
     table: Arc<T>,
     view: View,
     place: Place,
-    scouts: [Scout; 2],
+    scouts: [Resting; 2],
 }
 
 impl<T> fmt::Debug for OwnedCursor<T> {
