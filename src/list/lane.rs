@@ -39,6 +39,7 @@ use super::block::{
     Arrival, Block, Digest, Glance, Header, HighBlock, Look, LowBlock, Place, Probe, Proof, Shape, Ties,
 };
 use super::node::{Node, Ref};
+use super::split::Split;
 use super::{Key, List, prefetch};
 
 /// Looks at a block that writers keep changing, before entry 0 has to do.
@@ -385,12 +386,35 @@ where
             return trail.passed(0, 0);
         }
         let strayed = trail.strayed;
-        self.file(Self::low_block, shard, 0, (node, node.handle().0), neighbours, trail);
-        if let Some((lane, block)) = strayed {
+        if let Some(split) = self.file(Self::low_block, shard, 0, (node, node.handle().0), neighbours, trail) {
+            self.tell_above(shard, 0, split, trail);
+        }
+        if let Some((lane, right)) = strayed {
             // The lane above lacks this block: it could have been reached from there.
-            if let (true, Some(first)) = (lane + 1 < self.lanes.height(), self.block_header(block).first()) {
-                self.file(Self::high_block, shard, lane + 1, (first, block), None, trail);
+            if let (true, Some(first)) = (lane + 1 < self.lanes.height(), self.block_header(right).first()) {
+                self.tell_above(shard, lane, Split { first, right, has_entry: false }, trail);
             }
+        }
+    }
+
+    /// Files a new block of a lane in the one above, and what that splits in the one above that. A loop, so that the stack does not grow
+    /// with the table.
+    #[inline(never)]
+    fn tell_above(&self, shard: usize, mut lane: usize, split: Split, trail: &mut Trail<H>) {
+        let mut untold = Some(split);
+        while let Some(Split { first, right, .. }) = untold {
+            lane += 1;
+            if lane + 1 >= H || !self.has_lane(shard, lane) {
+                return;
+            }
+            if trail.block(lane) == 0 {
+                // The writer came by its finger, which does not lead so far up.
+                let mut way = Trail::<H>::new();
+                let target = Target { list: self, key: self.key(first), goal: Goal::Before, trusts_hints: true };
+                let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, &mut way);
+                (lane..H).for_each(|lane| trail.passed(lane, way.block(lane)));
+            }
+            untold = self.file(Self::high_block, shard, lane, (first, right), None, trail);
         }
     }
 
@@ -429,13 +453,13 @@ where
     /// be filed.
     pub(super) fn file<'a, D: Digest + 'a, const N: usize>(
         &'a self,
-        block_at: impl Fn(&'a Self, u32) -> &'a Block<D, N>,
+        block_at: fn(&'a Self, u32) -> &'a Block<D, N>,
         shard: usize,
         lane: usize,
         (node, entry): (Ref<Node>, u32),
         neighbours: Neighbours,
         trail: &mut Trail<H>,
-    ) {
+    ) -> Option<Split> {
         let key = self.key(node);
         let mut at = match trail.block(lane) {
             0 => self.lanes.top(lane),
@@ -451,17 +475,20 @@ where
                 }
                 taken
             }) else {
-                return;
+                return None;
             };
             match self.place(block, lane, key, entry, neighbours) {
                 Filing::Right => at = block.header().next(),
-                Filing::Nowhere => return,
+                Filing::Nowhere => return None,
                 Filing::Behind(index) => {
-                    let right = self.put(shard, lane, (block, taken), index, (key, node, entry), trail);
-                    return trail.passed(lane, right.unwrap_or(at));
+                    let split = self.put(shard, lane, (block, taken), index, (key, node, entry));
+                    let right = split.as_ref().filter(|split| split.has_entry).map(|split| split.right);
+                    trail.passed(lane, right.unwrap_or(at));
+                    return split;
                 }
             }
         }
+        None
     }
 
     /// Where in a taken block a key belongs: by handles or keys, never by hints alone, which say nothing about a key

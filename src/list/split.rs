@@ -15,7 +15,6 @@ use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
 use super::block::{Block, Digest, MAX_SKIP, Shape, Taken, greatest};
-use super::lane::{Goal, Landing, Target, Trail};
 use super::node::{Node, Ref};
 use super::{Key, List};
 
@@ -26,8 +25,8 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// Puts an entry behind another into a taken block, splitting it if it is full; says which new block
-    /// has it then.
+    /// Puts an entry behind another into a taken block, splitting it if it is full; says what the lane above is
+    /// to be told then.
     pub(super) fn put<D: Digest, const N: usize>(
         &self,
         shard: usize,
@@ -35,8 +34,7 @@ where
         (block, taken): (&Block<D, N>, Taken<'_>),
         index: usize,
         (key, node, entry): (&K, Ref<Node>, u32),
-        trail: &mut Trail<H>,
-    ) -> Option<u32> {
+    ) -> Option<Split> {
         let Shape { count, skip } = block.header().shape();
         if count < Block::<D, N>::ROOM {
             if let Some((lowest, highest)) = self.ends(lane, block, index, node) {
@@ -60,15 +58,7 @@ where
         };
         drop(taken);
         let (right, first) = split?;
-        if lane + 2 < H && self.has_lane(shard, lane + 1) {
-            if trail.block(lane + 1) == 0 {
-                // The writer came by its finger, which does not lead so far up.
-                let target = Target { list: self, key: self.key(first), goal: Goal::Before, trusts_hints: true };
-                let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, trail);
-            }
-            self.file(Self::high_block, shard, lane + 1, (first, right), None, trail);
-        }
-        (is_largest || index >= count.div_ceil(2)).then_some(right)
+        Some(Split { first, right, has_entry: is_largest || index >= count.div_ceil(2) })
     }
 
     /// Begins a new block with the largest key. The full one becomes its left neighbour, closed and hinted anew.
@@ -190,6 +180,14 @@ where
         let fence = fence.map_or(greatest(), |fence| D::of(&self.comparator, self.key(fence), shared));
         Plan { skip: shared, like, fence, hints: changes.then_some(hints), count }
     }
+}
+
+/// A new block, which the lane above does not know yet.
+pub(super) struct Split {
+    pub(super) first: Ref<Node>,
+    pub(super) right: u32,
+    /// Whether the entry that was put is in there.
+    pub(super) has_entry: bool,
 }
 
 /// New hints for a block, worked out before anything is changed, since that calls the comparator.
