@@ -39,6 +39,9 @@ impl fmt::Display for SeqNo {
     }
 }
 
+/// The greatest number that clocks here follow: the one above the greatest that a caller may give, for the write that comes next.
+const HIGHEST: u64 = SeqNo::LIMIT.0 + 1;
+
 /// A source of sequence numbers.
 ///
 /// # Correctness
@@ -72,6 +75,9 @@ impl fmt::Display for SeqNo {
 ///     fn snapshot(&self) -> SeqNo {
 ///         SeqNo(NEXT.fetch_add(1, SeqCst))
 ///     }
+///     fn observe(&self, seq: SeqNo) {
+///         NEXT.fetch_max(seq.0 + 1, SeqCst);
+///     }
 /// }
 ///
 /// let table = Memtable::<[u8], _, _, _>::builder().clock(Shared).build();
@@ -90,7 +96,11 @@ pub trait SeqClock {
     /// A number that divides what is complete now from what starts later.
     fn snapshot(&self) -> SeqNo;
 
-    /// Told of a number the engine gave by itself, once its version is in the table.
+    /// Told of a number that did not come from this clock, once its version is in the table: one that a caller gave
+    /// ([`put_at`](crate::Memtable::put_at)), or one above such a number. At most [`SeqNo::LIMIT`] + 1.
+    ///
+    /// The default does nothing, which keeps the rules only where nobody gives numbers, or where the engine moves the clock itself
+    /// before it gives them. Elsewhere what is written above a given number is missing from snapshots until the clock has caught up.
     fn observe(&self, seq: SeqNo) {
         let _ = seq;
     }
@@ -201,7 +211,7 @@ impl SeqClock for EpochClock {
     #[inline]
     fn observe(&self, seq: SeqNo) {
         // The open epoch becomes `seq`, so that the next snapshot is at least that.
-        raise(&self.last, seq.0.min(SeqNo::LIMIT.0).saturating_sub(1));
+        raise(&self.last, seq.0.min(HIGHEST).saturating_sub(1));
     }
 }
 
@@ -235,7 +245,7 @@ impl SeqClock for CounterClock {
     }
     #[inline]
     fn observe(&self, seq: SeqNo) {
-        raise(&self.last, seq.0.min(SeqNo::LIMIT.0));
+        raise(&self.last, seq.0.min(HIGHEST));
     }
 }
 

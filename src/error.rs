@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// Why a write was refused. The table is exactly as it was before.
+/// Why a write was refused. The table is exactly as it was before (but for 8 bytes of memory that a batch may have skipped to be aligned).
 ///
 /// ```
 /// use memskip::{InsertError, Memtable};

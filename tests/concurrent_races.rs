@@ -438,3 +438,38 @@ fn everything_that_was_inserted_is_there() {
     assert!(keys.iter().all(|key| table.contains_key(key)));
     assert_valid!(table);
 }
+
+/// Writers that keep knocking at a table that is being frozen are not counted as writers: how often one has to look is bounded.
+#[test]
+fn freezing_ends_while_refused_writers_keep_trying() {
+    for (threads, shards) in [(32, 1), (32, 32)] {
+        let table = Memtable::with_shards(shards);
+        let is_over = AtomicBool::new(false);
+        let begun = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    while !is_over.load(Ordering::SeqCst) {
+                        let _ = table.insert(b"k", b"v");
+                    }
+                });
+            }
+            while begun.load(Ordering::SeqCst) < threads {
+                thread::yield_now();
+            }
+            let looks = (0..5).map(|_| {
+                (0..LOOKS).find(|_| {
+                    thread::yield_now();
+                    table.try_freeze().is_some()
+                })
+            });
+            let ends = looks.max_by_key(|look| look.unwrap_or(LOOKS));
+            is_over.store(true, Ordering::SeqCst);
+            assert!(ends.flatten().is_some(), "{threads} writers, {shards} shards: not frozen after {LOOKS} looks");
+        });
+    }
+}
+
+/// Far more than it takes for every writer to have its turn.
+const LOOKS: usize = 2_000;

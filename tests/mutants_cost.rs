@@ -288,3 +288,21 @@ fn a_batch_leaves_nothing_behind_that_reads_pay_for() {
     assert!(table.apply_slice(&[(b"a", b"", Kind::VALUE), (b"b", b"", Kind::VALUE)]).is_ok());
     assert_eq!(visits(b"a"), visits(b"a"));
 }
+
+/// A batch that goes on behind a run of keys needs no searches, also by a thread whose number is beyond the shards there are.
+#[test]
+fn ascending_batches_cost_the_same_whatever_the_selector_says() {
+    let cost = |selector: fn() -> usize| {
+        let (n, more) = (80_000, 2_000);
+        let table = Memtable::<[u8]>::builder().comparator(Counting).selector(selector).shards(2).build();
+        for i in 0..n {
+            assert!(table.insert(&u64::to_be_bytes(i), b""));
+        }
+        let batch: Vec<_> = (n..n + more).map(|i| (i.to_be_bytes(), b"")).collect();
+        COMPARED.set(0);
+        HINTED.set(0);
+        assert_eq!(table.insert_batch(&batch), Ok(batch.len()));
+        (COMPARED.get(), HINTED.get())
+    };
+    assert_eq!(cost(|| 1), cost(|| 3));
+}

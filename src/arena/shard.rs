@@ -141,8 +141,14 @@ impl Gate {
     }
 
     /// Counts the caller in, unless the gate is closed.
+    ///
+    /// Who can see that does not knock: callers that keep trying would be counted for a moment each, and whoever waits for an empty
+    /// gate may meet one of them every time. It is the addition that decides.
     #[inline]
     pub(crate) fn enter(&self) -> Option<Pass> {
+        if self.0.load(order::PLAIN) & SEALED != 0 {
+            return None;
+        }
         match self.0.fetch_add(1, order::GATE_ENTER) {
             0 if SOLE => Some(Pass::Sole),
             inside if inside & SEALED == 0 => Some(Pass::Joint),
@@ -166,8 +172,8 @@ impl Gate {
         self.0.load(order::GATE_LOOK) & SEALED != 0
     }
 
-    /// Whether everybody who was let in has left. Writers that are just being turned back may show up here for a
-    /// moment; they change nothing.
+    /// Whether everybody who was let in has left. Writers that knocked just before it was closed may show up here for a
+    /// moment, once each; they change nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.load(order::GATE_LOOK) & !SEALED == 0
     }

@@ -468,15 +468,13 @@ where
         trail.passed(lane, 0);
         for _ in 0..HOPS {
             let block = block_at(self, at);
-            let Some(taken) = (0..TAKES).find_map(|_| {
+            let taken = (0..TAKES).find_map(|_| {
                 let taken = block.header().try_take();
                 if taken.is_none() {
                     sync::spin();
                 }
                 taken
-            }) else {
-                return None;
-            };
+            })?;
             match self.place(block, lane, key, entry, neighbours) {
                 Filing::Right => at = block.header().next(),
                 Filing::Nowhere => return None,

@@ -33,6 +33,17 @@ pub(crate) enum Rule {
     AtOrReplace(SeqNo),
 }
 
+impl Rule {
+    /// The number that the caller has given.
+    #[inline]
+    fn given(self) -> Option<SeqNo> {
+        match self {
+            Self::At(seq) | Self::AtOrReplace(seq) => Some(seq),
+            Self::Newest | Self::IfAbsent | Self::IfLive | Self::UnlessLive => None,
+        }
+    }
+}
+
 /// What is to be written.
 pub(crate) struct Write<'w, K: ?Sized> {
     pub(crate) key: &'w K,
@@ -223,6 +234,15 @@ where
                     reserved
                 }
             };
+            if let (Above::Linking(commit), Some(seq)) = (stand.above, write.rule.given()) {
+                // Only a write that nothing refuses any more changes what number the batch will have.
+                let commit = self.commit(commit);
+                commit.raise_floor(SeqNo(seq.0 + 1));
+                if commit.state() != State::Linking {
+                    memory = Some(reserved);
+                    continue;
+                }
+            }
             // SAFETY: the memory is ours.
             let at = unsafe { self.at(reserved.handle()) };
             // SAFETY: written above, and not published.
@@ -266,10 +286,7 @@ where
             let mut chain = Chain::new(self, node);
             let mut above = Above::Nothing;
             let mut stand = Stand { spot: chain.spot(), above, below: None, is_newest: true };
-            let limit = match rule {
-                Rule::At(seq) | Rule::AtOrReplace(seq) => seq,
-                _ => SeqNo::MAX,
-            };
+            let limit = rule.given().unwrap_or(SeqNo::MAX);
             while let Some((version, settled)) = chain.next_settled(above) {
                 match settled {
                     Settled::Dead => {
@@ -280,9 +297,6 @@ where
                     Settled::Linking(commit) => {
                         above = Above::Linking(commit);
                         stand = Stand { spot: chain.spot(), above, ..stand };
-                        if limit != SeqNo::MAX {
-                            self.commit(commit).raise_floor(SeqNo(limit.0 + 1));
-                        }
                         if stand.spot.word().is_closed() || self.commit(commit).state() != State::Linking {
                             continue 'again;
                         }
@@ -390,10 +404,7 @@ fn is_uncounted(version: VersionRef<'_>) -> bool {
 /// What a version's number is before it is linked.
 #[inline]
 fn first_word(rule: Rule) -> (Origin, u64) {
-    match rule {
-        Rule::At(seq) | Rule::AtOrReplace(seq) => (Origin::Given, seq.0),
-        _ => (Origin::Clock, PENDING),
-    }
+    rule.given().map_or((Origin::Clock, PENDING), |seq| (Origin::Given, seq.0))
 }
 
 #[inline]

@@ -93,7 +93,7 @@ use throttle::Throttle;
 /// use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 /// use memskip::{Bytewise, ManagerConfig, MemtableManager, SeqClock, SeqNo, WriteBatch};
 ///
-/// /// The last record that readers may see.
+/// /// The last record that readers may see. (Nobody calls `put_at` here, so there is nothing to `observe`.)
 /// #[derive(Clone, Default)]
 /// struct LogClock(Arc<AtomicU64>);
 ///

@@ -472,7 +472,8 @@ where
         K: 'k,
     {
         let arena = self.table.list.arena();
-        let shard = arena.shards().get(arena.current_shard());
+        let shards = arena.shards();
+        let shard = arena.current_shard().checked_rem(shards.len()).and_then(|number| shards.get(number));
         if shard.is_none_or(|shard| shard.finger.of_run().is_none()) {
             self.table.list.fetch(count, key);
         }
@@ -527,8 +528,8 @@ where
         }
     }
 
-    /// The same without waiting: `None` while a write that had begun is still running. Later writes are refused either
-    /// way; ask again until there is an answer.
+    /// The same without waiting: `None` while a write that had begun is still running, or just being refused. Later writes are refused
+    /// either way; ask again until there is an answer.
     ///
     /// ```
     /// let table = memskip::Memtable::new();
