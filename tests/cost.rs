@@ -10,6 +10,7 @@ mod common;
 
 use common::Rng;
 use memskip::{Bytewise, Comparator, LaneDensity, Memtable};
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -267,4 +268,52 @@ fn what_should_cost_more_is_beyond_the_bounds() {
             }
         }
     }
+}
+
+thread_local! {
+    /// The lowest address of the stack that a comparison has seen.
+    static LOWEST: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Bytewise; notes how deep in the stack it is asked.
+struct Sounding;
+
+impl Sounding {
+    fn sound() {
+        let here = 0_u8;
+        let here = core::ptr::from_ref(core::hint::black_box(&here)).addr();
+        LOWEST.set(LOWEST.get().min(here));
+    }
+}
+
+impl Comparator<[u8]> for Sounding {
+    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+        Self::sound();
+        Bytewise.compare(a, b)
+    }
+
+    fn hint(&self, key: &[u8], skip: usize) -> usize {
+        Self::sound();
+        Bytewise.hint(key, skip)
+    }
+
+    fn common_prefix(&self, a: &[u8], b: &[u8]) -> usize {
+        Self::sound();
+        Bytewise.common_prefix(a, b)
+    }
+}
+
+/// A write that splits blocks in all lanes needs no more stack than one that splits one in the lowest.
+#[test]
+fn the_stack_of_a_write_does_not_grow_with_the_table() {
+    let table = Memtable::<[u8]>::builder().comparator(Sounding).build();
+    // Descending: splits meet in several lanes at once. The first hundreds split blocks in two lanes, of which each has code of its own.
+    let mut fill = |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            assert!(table.insert(&(u32::MAX - number).to_be_bytes(), b""));
+        }
+        LOWEST.get()
+    };
+    let (few, many) = (fill(0..500), fill(500..20_000));
+    assert!(many + 64 > few, "{} bytes more", few - many);
 }

@@ -1,4 +1,21 @@
-//! Walking forward: along the links, and asking for what the lanes say comes next.
+//! Walking forward, in one of two ways.
+//!
+//! *By the lane*, where that has every node and the table is not large. The walk holds the run of entries that are left in its block.
+//! The first of them should be the next node; the link says whether it is:
+//!
+//! ```text
+//! block   [ n7 n8 n9 | n10 n11 n12 ] ──> [ n13 ... ]
+//!            at ──^   └── run ──┘
+//! base     n9 ──> n10      the link has to name what the run begins with
+//! ```
+//!
+//! A processor that takes the branch "it does" for granted has the addresses of a whole run before it has seen one link: instead of
+//! waiting for link, chunk table, link it reads several nodes at once. At the end of a run comes the block to the right. If the link
+//! names another node, the walk goes there, as the links are the truth, and looks for its place in the lane; if the lane lacks the
+//! node, it goes along links up to the one that the run begins with. (If entries have moved meanwhile, that may lie behind. Then the walk
+//! goes on unaided.)
+//!
+//! *Along links*, in large tables, where what the processor has on its way by itself is not far enough ahead, and where lanes are sparse:
 //!
 //! ```text
 //! node       at    ...    turn    ...    later
@@ -168,14 +185,18 @@ where
         if !matches!(scout.heading, Heading::Forward | Heading::Links) {
             self.set_out(scout, at);
         }
-        match scout.run.split_first() {
-            Some((entry, rest)) if entry == next.handle().0 => scout.run = rest,
-            None if scout.heading == Heading::Links => {
-                if scout.turn == Some(next) {
-                    if self.asks_far() { self.look_ahead(scout) } else { self.find_again(scout, next) }
+        match (scout.heading, scout.run.split_first()) {
+            (Heading::Forward, Some((entry, rest))) if entry == next.handle().0 => scout.run = rest,
+            (Heading::Forward, _) => self.find_again(scout, next),
+            (Heading::Links, _) if scout.turn == Some(next) => {
+                if self.asks_far() {
+                    self.look_ahead(scout);
+                } else {
+                    self.find_again(scout, next);
                 }
             }
-            _ => self.find_again(scout, next),
+            // Or it could not set out: a writer was in the way.
+            _ => {}
         }
         Some(next)
     }
@@ -185,18 +206,23 @@ where
     #[inline(never)]
     fn find_again<'a>(&'a self, scout: &mut Scout<'a>, next: Ref<Node>) {
         let here = scout.run.block;
-        let right = self.block_header(here).next();
+        let right = if here == 0 { 0 } else { self.block_header(here).next() };
         match self.spot_in(here, Some(next)).or_else(|| self.spot_near(right, next)) {
             Some(at) => {
                 (scout.heading, scout.run) = (Heading::Forward, self.run_from(at.block, at.place as usize + 1));
             }
-            None => {
-                // Along links, until it meets one that the lane has.
-                let ahead = scout.run.split_first().or_else(|| self.split_right_of(scout.run));
-                scout.turn = ahead.and_then(|(entry, _)| self.first_under(0, entry));
-                (scout.heading, scout.run) = (Heading::Links, scout.run.without_entries());
-            }
+            None => self.go_along_links(scout, scout.run),
         }
+    }
+
+    /// Goes along links, until it meets the node that a run begins with.
+    #[inline(never)]
+    fn go_along_links<'a>(&'a self, scout: &mut Scout<'a>, run: Run<'a>) {
+        if run.block != 0 {
+            let ahead = run.split_first().or_else(|| self.split_right_of(run));
+            scout.turn = ahead.and_then(|(entry, _)| self.first_under(0, entry));
+        }
+        (scout.heading, scout.run) = (Heading::Links, run.without_entries());
     }
 
     /// Begins to walk forward: finds its place in the lowest lane, and asks for what follows.
@@ -216,6 +242,10 @@ where
                 (scout.heading, scout.run) = (Heading::Forward, self.run_from(spot.block, spot.place as usize + 1));
             }
             None if asks_far => self.set_out_unfiled(scout, at),
+            // Not filed: the lane goes on behind the place that the search came to.
+            None if scout.near.block != 0 => {
+                self.go_along_links(scout, self.run_from(scout.near.block, scout.near.place as usize));
+            }
             None => {}
         }
     }

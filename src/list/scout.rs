@@ -58,7 +58,7 @@ pub(crate) struct Scout<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<'a> {
     words: &'a [AtomicU32],
-    /// The block, raw.
+    /// The block, raw; not 0 where a walk goes by the lane, or back.
     pub(super) block: u32,
 }
 
@@ -120,6 +120,12 @@ impl<'a> Scout<'a> {
     #[inline]
     pub(crate) fn go_on(&mut self, rest: Run<'a>) {
         self.run = rest;
+    }
+
+    /// Whether a walk forward goes by the lane, for tests.
+    #[cfg(all(test, feature = "std", not(any(loom, shuttle)), any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub(crate) fn goes_by_lane(&self) -> bool {
+        self.heading == Heading::Forward
     }
 
     /// Knows nothing.
@@ -242,20 +248,21 @@ where
 {
     /// What there is to know before the first node.
     pub(super) fn scout_at_start(&self) -> Scout<'_> {
-        let [near, above] = [0, 1].map(|lane| Spot::first_in(self.lanes.top(lane)));
-        Scout { near, above, ..Scout::new() }
+        let [low, high] = [0, 1].map(|lane| self.lanes.top(lane));
+        Scout { near: Spot { block: low, place: 1 }, above: Spot::first_in(high), ..Scout::new() }
     }
 
     /// Takes up a scout from this list where it rested.
     #[cfg(feature = "alloc")]
     pub(crate) fn rouse(&self, Resting { scout, block, len }: Resting) -> Scout<'_> {
         let run = match scout.heading {
+            _ if block == 0 => Run::EMPTY,
             // What has come in between since shows when the walk goes on.
             Heading::Forward => {
                 self.run_from(block, (self.low_block(block).header().shape().count + 1).saturating_sub(len))
             }
             Heading::Backward => self.run_before(block, len),
-            Heading::Unknown | Heading::Links => Run::EMPTY,
+            Heading::Unknown | Heading::Links => Run { block, ..Run::EMPTY },
         };
         Scout { run, ..scout }
     }

@@ -202,6 +202,58 @@ fn walks_look_ahead() {
     }
 }
 
+/// Walks of every kind, over tables whose lanes lack some nodes, or whole stretches of them: they give every entry, and take the lane up
+/// again where it goes on.
+#[test]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn walks_pass_what_the_lanes_lack() {
+    use super::Scout;
+    use std::ops::Bound;
+    use std::sync::Arc;
+
+    for one_in in [2, 10, 50] {
+        let table = Arc::new(Memtable::<[u8]>::builder().build());
+        let list = table.list();
+        let mut random = Random(11);
+        let mut keys = Vec::new();
+        for number in 0..3_000 {
+            // First any, then a stretch that is missing as a whole.
+            list.refuse_lanes(if number < 2_500 { one_in } else { 1 });
+            let key =
+                if number < 2_500 { key(&mut random) } else { [&[0x80][..], &random.next().to_be_bytes()].concat() };
+            assert!(table.put(&key, b"").is_ok());
+            keys.push(key);
+        }
+        list.refuse_lanes(0);
+        keys.sort();
+        keys.dedup();
+        for from in (0..keys.len()).step_by(251) {
+            let (bound, rest) = (&keys[from][..].., &keys[from..]);
+            assert!(table.range(bound.clone()).map(|e| e.key).eq(rest), "{one_in} {from}");
+            assert!(table.range(bound.clone()).rev().map(|e| e.key).eq(rest.iter().rev()), "{one_in} {from}");
+            let mut range = table.range(bound.clone());
+            let folded = range.by_ref().take(5).count() + range.fold(0, |count, _| count + 1);
+            assert_eq!(folded, rest.len());
+            let mut cursor = table.cursor();
+            assert!(cursor.seek(&keys[from]) && cursor.map(|e| e.key).eq(rest), "{one_in} {from}");
+            let owned = table.range_arc(bound.clone());
+            assert!(owned.map(|e| e.key().to_vec()).eq(rest.iter().cloned()), "{one_in} {from}");
+            let owned = table.range_arc(bound);
+            assert!(owned.rev().map(|e| e.key().to_vec()).eq(rest.iter().rev().cloned()), "{one_in} {from}");
+        }
+        // At the end of the keys, far behind what is missing, it goes by the lane, if that has most nodes.
+        let mut scout = Scout::new();
+        let mut next = list.first_from(Bound::Unbounded, &mut scout).map(|first| list.stop(first));
+        let mut by_lane = 0;
+        for _ in 0..keys.len() - 1 {
+            next = list.next_stop(next.expect("there are more"), &mut scout);
+            by_lane += usize::from(scout.goes_by_lane());
+        }
+        let filed = if one_in > 2 { 2_500 * (one_in as usize - 2) / one_in as usize } else { 500 };
+        assert!(by_lane > filed, "{by_lane} of {} steps, one in {one_in} not filed", keys.len());
+    }
+}
+
 /// A table in which long walks look far ahead, and its keys in order.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn huge(random: &mut Random) -> (Memtable<[u8]>, Vec<Vec<u8>>) {
