@@ -438,19 +438,11 @@ impl Totals {
         [self.live, self.tombstones, self.versions, self.burials, self.key_bytes, self.value_bytes]
     }
 
-    /// With what is below zero brought to zero.
+    /// With what is below zero brought to zero. The rest only grows, and may have more than `isize::MAX` bytes.
     #[must_use]
     pub(crate) fn at_least_zero(self) -> Self {
         let brought = |sum: usize| if sum > isize::MAX as usize { 0 } else { sum };
-        Self {
-            live: brought(self.live),
-            tombstones: brought(self.tombstones),
-            versions: brought(self.versions),
-            burials: brought(self.burials),
-            key_bytes: brought(self.key_bytes),
-            value_bytes: brought(self.value_bytes),
-            failures: brought(self.failures),
-        }
+        Self { live: brought(self.live), tombstones: brought(self.tombstones), ..self }
     }
 
     /// Both together.

@@ -385,7 +385,7 @@ where
     {
         let totals = self.totals();
         let keys = totals.live.wrapping_add(totals.tombstones).max(1);
-        let bytes = totals.key_bytes + totals.value_bytes;
+        let bytes = totals.key_bytes.saturating_add(totals.value_bytes);
         let count = self.approximate_count(bounds);
         #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "an estimate")]
         let estimate = (bytes as f64 / keys as f64 * count as f64) as usize;
@@ -569,7 +569,11 @@ impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> fmt::Debug for Table<K, C, A, 
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use core::mem::MaybeUninit;
+
     use super::*;
+    use crate::arena::Writer;
+    use crate::{Bytewise, EpochClock, FixedArena, Memtable};
 
     /// As a sum beside writers can be.
     #[test]
@@ -577,5 +581,25 @@ mod tests {
         let totals = Totals { versions: 7, burials: 8, value_bytes: 9, failures: 2, ..Totals::default() };
         assert_eq!(total_inserts(totals), 2);
         assert!(avg_value_size(totals) < 10.0);
+    }
+
+    /// As a full table is where addresses have 32 bits.
+    #[test]
+    fn figures_above_half_of_all_addresses_are_not_below_zero() {
+        const HALF: usize = usize::MAX / 2;
+        let mut buffer = [MaybeUninit::uninit(); 1024];
+        let table = Memtable::<[u8], Bytewise, FixedArena<'_>, EpochClock>::new_in(FixedArena::new(&mut buffer));
+        table.put(b"k", b"v").unwrap();
+        let shard = &table.list.arena().shards()[0];
+        let writer = Writer::enter(shard, 0).unwrap();
+        writer.add(Totals { key_bytes: HALF, value_bytes: HALF + 1, ..Totals::default() });
+        shard.gate.leave();
+        let stats = table.stats();
+        assert_eq!((stats.key_bytes, stats.value_bytes), (HALF + 1, HALF + 2));
+        assert!(stats.avg_key_size > 1.0 && stats.avg_value_size > 1.0);
+        assert_eq!(table.approximate_bytes(..), usize::MAX);
+        // These may be, beside writers.
+        let totals = Totals { live: 0usize.wrapping_sub(1), tombstones: 0usize.wrapping_sub(2), ..Totals::default() };
+        assert_eq!(totals.at_least_zero(), Totals::default());
     }
 }
