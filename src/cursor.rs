@@ -8,7 +8,7 @@ use crate::clock::{EpochClock, SeqClock};
 use crate::comparator::{Bytewise, Comparator};
 use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 use crate::list::Resting;
 use crate::list::{Key, List, Position, Scout, Stop, View};
 
@@ -29,7 +29,7 @@ impl<P> Place<P> {
         position.map_or(Self::End, Self::Before)
     }
 
-    #[cfg(feature = "alloc")]
+    #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
     fn map<Q>(self, to: impl FnOnce(P) -> Q) -> Place<Q> {
         match self {
             Self::Start => Place::Start,
@@ -86,14 +86,14 @@ where
     }
 
     /// A cursor that stands where another one stood.
-    #[cfg(feature = "alloc")]
+    #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
     pub(crate) fn resume(list: &'a List<K, C, A, S, H>, view: View, place: Place, scouts: [Resting; 2]) -> Self {
         let scouts = scouts.map(|scout| list.rouse(scout));
         Self { list, view, place: place.map(|at| list.stop(at)), scouts }
     }
 
     /// Where it stands, and what it knows.
-    #[cfg(feature = "alloc")]
+    #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
     pub(crate) fn place(&self) -> (Place, [Resting; 2]) {
         (self.place.map(|at| at.position), self.scouts.each_ref().map(Resting::of))
     }

@@ -13,7 +13,7 @@ use crate::clock::{EpochClock, SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
 use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 use crate::list::Resting;
 use crate::list::{Key, List, Position, Run, Scout, Stop, VersionMark, View};
 
@@ -425,7 +425,7 @@ impl<K: ?Sized, C, A, S, const H: usize> fmt::Debug for Versions<'_, '_, K, C, A
     }
 }
 
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 impl<'a, 'k, K, C, A, S, const H: usize> Range<'a, 'k, K, C, A, S, H>
 where
     K: Key + ?Sized,

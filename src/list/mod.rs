@@ -55,10 +55,10 @@ pub(crate) use key::key_from;
 pub(crate) use multi::RING;
 pub use node::Kind;
 pub(crate) use node::{MAX_KEY_LEN, MAX_VALUE_LEN};
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub(crate) use position::Kept;
 pub(crate) use position::{Position, Stop, VersionMark, View, Visible};
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub(crate) use scout::Resting;
 pub(crate) use scout::{Run, Scout};
 pub use transparent::Frozen;

@@ -9,7 +9,7 @@ use crate::comparator::Comparator;
 use crate::sync;
 
 use super::lane::Goal;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 use super::node::{ChainWord, Version};
 use super::node::{Kind, Node, NodeRef, Ref, VersionRef};
 use super::scout::{Run, STRAIGHT, Scout};
@@ -91,7 +91,7 @@ pub(crate) struct VersionMark {
 }
 
 /// A version, to those who own a share of the table and cannot borrow from it.
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept {
     node: Ref<Node>,
@@ -310,7 +310,7 @@ where
     }
 
     /// Names the version at a position whose value this is.
-    #[cfg(feature = "alloc")]
+    #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
     pub(crate) fn keep(&self, at: Position, value: &[u8]) -> Option<Kept> {
         let node = self.node(at.0);
         let is_it = |version: VersionRef<'_>| core::ptr::eq(version.value().as_ptr(), value.as_ptr());
@@ -329,13 +329,13 @@ where
     }
 
     /// The key of a version that was kept from this list.
-    #[cfg(feature = "alloc")]
+    #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
     pub(crate) fn kept_key(&self, kept: Kept) -> &K {
         self.key(kept.node)
     }
 
     /// The value of a version that was kept from this list.
-    #[cfg(feature = "alloc")]
+    #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
     pub(crate) fn kept_value(&self, kept: Kept) -> &[u8] {
         kept.version.map_or_else(|| self.node(kept.node).first_version(), |version| self.version(version).0).value()
     }

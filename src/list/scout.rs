@@ -145,7 +145,7 @@ impl<'a> Scout<'a> {
 }
 
 /// A scout that borrows nothing, to those who own a share of the table.
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resting {
     scout: Scout<'static>,
@@ -154,7 +154,7 @@ pub(crate) struct Resting {
     len: usize,
 }
 
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 impl Resting {
     /// Knows nothing.
     pub(crate) const fn new() -> Self {
@@ -253,7 +253,7 @@ where
     }
 
     /// Takes up a scout from this list where it rested.
-    #[cfg(feature = "alloc")]
+    #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
     pub(crate) fn rouse(&self, Resting { scout, block, len }: Resting) -> Scout<'_> {
         let run = match scout.heading {
             _ if block == 0 => Run::EMPTY,
