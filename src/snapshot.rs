@@ -147,8 +147,15 @@ pub(crate) fn get_many_into<'a, K, C, A, S, const H: usize, Q: AsRef<K>>(
     A: Arena,
     S: SeqClock,
 {
+    let Some(first) = keys.first() else { return };
     let count = keys.len().min(values.len());
-    list.get_many(count, |index| keys[index].as_ref(), view, |index, visible| values[index] = live(visible));
+    // All are below the count; said so that nothing here can panic.
+    let key = |index| keys.get(index).unwrap_or(first).as_ref();
+    list.get_many(count, key, view, |index, visible| {
+        if let Some(value) = values.get_mut(index) {
+            *value = live(visible);
+        }
+    });
 }
 
 /// The bounds by value.

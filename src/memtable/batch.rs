@@ -115,7 +115,7 @@ where
                 *place = key;
                 count += 1;
             }
-            self.fetch(count, |index| some[index]);
+            self.fetch(count, |index| some.get(index).copied().unwrap_or(first));
         }
     }
 }

@@ -425,7 +425,9 @@ where
         let inserted = |(key, value): &&(Q, V)| self.insert(key.as_ref(), value.as_ref());
         let mut succeeded = 0;
         for some in entries.chunks(RING) {
-            self.fetch(some.len(), |index| some[index].0.as_ref());
+            if let Some(first) = some.first() {
+                self.fetch(some.len(), |index| some.get(index).unwrap_or(first).0.as_ref());
+            }
             succeeded += some.iter().filter(inserted).count();
         }
         match entries.len() - succeeded {

@@ -368,7 +368,7 @@ where
         let part = (rank(end, 1.0) - rank(start, 0.0)).clamp(0.0, 1.0);
         #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "an estimate")]
         let estimate = (part * keys as f64) as usize;
-        estimate.clamp(counted, keys.max(counted))
+        estimate.min(keys).max(counted)
     }
 
     /// About how many bytes of keys and values lie within bounds: [`approximate_count`](Self::approximate_count) times

@@ -5,8 +5,9 @@
 //! nm target/release/memskip-freestanding      # no panic, no fmt
 //! ```
 //!
-//! Fills a static buffer, reads everything back, walks both ways, overwrites, deletes, looks at a snapshot, freezes. The exit
-//! code says which step failed; 0 is none. The point is its symbol table: what these operations may need is all there is.
+//! Fills a static buffer, reads everything back, walks both ways, overwrites, deletes, looks at a snapshot, freezes; then many
+//! keys at a time. The exit code says which step failed; 0 is none. The point is its symbol table: what these operations may need
+//! is all there is.
 
 #![no_std]
 #![no_main]
@@ -15,7 +16,7 @@ mod bare;
 
 use core::mem::MaybeUninit;
 
-use memskip::{Bytewise, EpochClock, FixedArena, InsertError, Memtable};
+use memskip::{Bytewise, EpochClock, FixedArena, InsertError, Kind, Memtable};
 
 /// All levels of a table that names none.
 const HEIGHT: usize = memskip::DEFAULT_HEIGHT;
@@ -25,7 +26,7 @@ type Table = Memtable<[u8], Bytewise, FixedArena<'static>, EpochClock, HEIGHT>;
 /// What the program does; returns its exit code.
 fn run(buffer: &'static mut [MaybeUninit<u8>]) -> u8 {
     let mut table = Table::new_in(FixedArena::new(buffer));
-    match check(&mut table) {
+    match check(&mut table).and_then(|()| many(&mut table)) {
         Ok(()) => 0,
         Err(step) => step as u8,
     }
@@ -41,6 +42,7 @@ enum Step {
     Overwrite,
     Snapshot,
     Freeze,
+    Many,
 }
 
 /// A key for a number, so that keys come in no order.
@@ -121,6 +123,34 @@ fn check(table: &mut Table) -> Result<(), Step> {
     #[cfg(feature = "panicking")]
     if table.get(&key_of(1)).is_some_and(|(value, _)| value[usize::from(value[0])] == 77) {
         return Err(Step::Get);
+    }
+    Ok(())
+}
+
+/// Many keys at a time: all inserted, half of them deleted in one batch, all read; and about how many there are.
+fn many(table: &mut Table) -> Result<(), Step> {
+    const COUNT: usize = 64;
+    table.reset();
+    let keys: [[u8; 4]; COUNT] = core::array::from_fn(|number| key_of(number as u32));
+    if table.insert_batch(&keys.map(|key| (key, b"value"))) != Ok(COUNT) {
+        return Err(Step::Many);
+    }
+    let (deleted, kept) = keys.split_at(COUNT / 2);
+    let mut writes: [(&[u8], &[u8], Kind); COUNT / 2] = [(&[], &[], Kind::TOMBSTONE); COUNT / 2];
+    for (write, key) in writes.iter_mut().zip(deleted) {
+        write.0 = key;
+    }
+    table.apply_slice(&writes).map_err(|_| Step::Many)?;
+    let mut values = [None; COUNT];
+    table.get_many_into(&keys, &mut values);
+    let (none, some) = values.split_at(COUNT / 2);
+    if none.iter().any(Option::is_some) || some.iter().any(|value| *value != Some(&b"value"[..])) {
+        return Err(Step::Many);
+    }
+    let (count, bytes) = (table.approximate_count(..), table.approximate_bytes(..));
+    let some = table.approximate_count(kept.first().map_or(&[][..], |key| &key[..])..);
+    if count != COUNT || bytes < COUNT * 4 || some > count {
+        return Err(Step::Many);
     }
     Ok(())
 }
