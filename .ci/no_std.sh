@@ -72,9 +72,21 @@ for triple in "$m4" "$m0"; do
         check --quiet --lib --target "$triple" -Zbuild-std=core,alloc --target-dir "$board"
 done
 
-proves 'every set of features passes its tests'
+# tests ARGUMENTS…: tests of every set of features that a host can have; none of the binaries may have come to be empty.
+tests() {
+    local log=$target/tests.log
+    cargo hack --feature-powerset --exclude-features "default,$masked,$single" "$@" 2>&1 | tee "$log" || return
+    if grep -q '^running 0 tests' "$log"; then
+        echo 'FAILED: a binary without a test'
+        return 1
+    fi
+}
+
+proves 'every set of features passes its tests, and has some'
 # check.sh runs the long ones; here are those that any set of features may break.
-cargo hack --feature-powerset --exclude-features "default,$masked,$single" test --quiet --lib --test contract --test boundaries
+tests test --quiet --lib --test core_only --test default_types
+tests --at-least-one-of alloc,std,hash-index test --quiet --test contract --test boundaries --test versions --test figures --test owned
+must_report 'without a test' tests test --quiet --test contract
 
 proves 'freestanding: no std, no allocator, no C library; the program fills a buffer, reads, and ends well'
 free=$target/free

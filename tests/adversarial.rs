@@ -1,5 +1,5 @@
 //! The smallest tests of faults that a hostile reading of the crate has found in it. Each failed once.
-#![cfg(feature = "std")]
+#![cfg(feature = "alloc")]
 #![expect(unsafe_code, reason = "an arena's addresses, and a key type that lies")]
 
 use std::cell::{Cell, RefCell};

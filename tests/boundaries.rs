@@ -1,6 +1,6 @@
 //! Where ranges and cursors begin and end: probes below, on, between and above the keys, empty tables and ranges, both
 //! directions, and both ends of one iterator taken in turns until they meet.
-#![cfg(feature = "std")]
+#![cfg(feature = "alloc")]
 
 #[macro_use]
 mod common;

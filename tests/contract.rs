@@ -1,6 +1,6 @@
 //! Every call of the contract: making, writing, reading, life cycle. Cursor and range boundaries are in
 //! `boundaries.rs`, sequence numbers in `versions.rs`, figures in `figures.rs`.
-#![cfg(feature = "std")]
+#![cfg(feature = "alloc")]
 
 #[macro_use]
 mod common;

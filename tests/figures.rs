@@ -1,5 +1,5 @@
 //! The figures are exact after any sequence of calls, and the memory figures add up.
-#![cfg(feature = "std")]
+#![cfg(feature = "alloc")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
 
 #[macro_use]

@@ -1,6 +1,6 @@
 //! Parts that lie or panic: comparators, clocks and selectors. Wrong answers are allowed where a contract is broken; a
 //! crash, an endless loop, or the loss of what was there before a panic is not. Allocators are in `hostile_memory.rs`.
-#![cfg(feature = "std")]
+#![cfg(feature = "alloc")]
 
 #[macro_use]
 mod common;

@@ -1,6 +1,6 @@
 //! Searches that were misled: a descent comes to a block where its key does not belong, because a parent is stale or because
 //! writers are at work. Hints prove nothing there by themselves, so what is found must still be exact.
-#![cfg(feature = "std")]
+#![cfg(feature = "alloc")]
 
 #[macro_use]
 mod common;

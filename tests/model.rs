@@ -1,6 +1,6 @@
 //! Long random sequences of every operation against a sorted map, over every arena, clock, small and large heights and
 //! a comparator drawn with the sequence. Keys collide in their hints and share long prefixes.
-#![cfg(feature = "std")]
+#![cfg(feature = "alloc")]
 
 #[macro_use]
 mod common;

@@ -1,5 +1,5 @@
 //! The owning forms: snapshots, ranges and cursors over a shared table, that go where they like.
-#![cfg(feature = "std")]
+#![cfg(feature = "alloc")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Versions and their numbers: the engine's own in any order, reads as of a number, what a number used twice means,
 //! kinds, flush order, and snapshots.
-#![cfg(feature = "std")]
+#![cfg(feature = "alloc")]
 
 #[macro_use]
 mod common;

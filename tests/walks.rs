@@ -1,5 +1,5 @@
 //! Walks in both directions: what they give while the lanes change under them, and what they cost in comparisons.
-#![cfg(feature = "std")]
+#![cfg(feature = "alloc")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
 
 #[macro_use]
