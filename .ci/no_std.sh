@@ -114,7 +114,11 @@ bare cortex-m0 "$m0"
 runs memskip-cortex-m0 "$m0" -machine microbit
 
 proves 'and without the feature for such cores it does not build'
-must_report 'requires atomic CAS' bare cortex-m0 "$m0" --no-default-features
+must_report 'no 64-bit atomics' bare cortex-m0 "$m0" --no-default-features
+
+proves 'nor with the spin locks that another crate of the program may bring in'
+must_report 'no 64-bit atomics' second cargo check --quiet --lib --target "$m4" -Zbuild-std=core --target-dir "$board" \
+    --no-default-features --features portable-atomic/fallback
 
 proves 'how much code it is'
 CARGO_TARGET_DIR=$board bash "$embedded/code-size.sh" | tee "$target/code-size.txt"

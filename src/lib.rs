@@ -55,6 +55,20 @@ extern crate alloc;
 #[cfg(any(feature = "std", test, loom))]
 extern crate std;
 
+// `portable-atomic` would take spin locks here, if any crate of the program enables its `fallback`.
+#[cfg(not(any(
+    target_has_atomic = "64",
+    feature = "critical-section",
+    feature = "unsafe-assume-single-core",
+    portable_atomic_unsafe_assume_single_core,
+    loom,
+    shuttle
+)))]
+compile_error!(
+    "this target has no 64-bit atomics: enable memskip's feature `critical-section` (the program supplies the \
+     implementation) or `unsafe-assume-single-core` (a single core, in privileged mode)"
+);
+
 // The floors, bottom up: each uses only what stands above it here.
 mod sync;
 
