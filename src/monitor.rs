@@ -151,6 +151,7 @@ impl MonitorLimits {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum PressureEvent {
     /// From `Normal` to `Backpressure`.
     BackpressureReached,

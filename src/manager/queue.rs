@@ -35,6 +35,7 @@ use crate::list::Key;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TableStage {
     /// Takes writes.
     Active,

@@ -54,6 +54,7 @@ use threshold::{Admit, Limits};
 /// # Ok::<(), memskip::InsertError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnDuplicateSeqNo {
     /// Refuse it with [`InsertError::DuplicateSeqNo`].
     #[default]
