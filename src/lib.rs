@@ -140,6 +140,6 @@ pub use memtable::{OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot};
 pub use monitor::{MonitorLimits, PressureEvent, ThresholdMonitor};
 pub use snapshot::Snapshot;
 
-/// The global allocator, as `allocator-api2` has it.
+/// What an allocator is, and the global one, as `allocator-api2` has them.
 #[cfg(feature = "alloc")]
-pub use allocator_api2::alloc::Global;
+pub use allocator_api2::alloc::{AllocError, Allocator, Global};
