@@ -504,6 +504,355 @@ fn the_greatest_number_is_the_newest_whatever_table_it_is_in() {
     assert_eq!(manager.iter().rev().map(|entry| entry.value().to_vec()).collect::<Vec<_>>(), [b"late"]);
 }
 
+/// Counts. A thread that is named "slow" is held when it asks for a number.
+#[derive(Clone, Default)]
+struct HoldingClock(Arc<Held>);
+
+#[derive(Default)]
+struct Held {
+    last: AtomicU64,
+    hold: AtomicBool,
+    inside: AtomicBool,
+}
+
+impl SeqClock for HoldingClock {
+    fn stamp(&self) -> SeqNo {
+        if thread::current().name() == Some("slow") {
+            self.0.inside.store(true, SeqCst);
+            while self.0.hold.load(SeqCst) {
+                thread::yield_now();
+            }
+        }
+        SeqNo(self.0.last.fetch_add(1, SeqCst) + 1)
+    }
+    fn snapshot(&self) -> SeqNo {
+        SeqNo(self.0.last.load(SeqCst))
+    }
+    fn observe(&self, seq: SeqNo) {
+        self.0.last.fetch_max(seq.0, SeqCst);
+    }
+}
+
+type HeldManager = MemtableManager<[u8], Bytewise, HoldingClock>;
+
+fn held_manager(config: ManagerConfig) -> (HeldManager, HoldingClock) {
+    let clock = HoldingClock::default();
+    (MemtableManager::with_parts(config, Bytewise, clock.clone()).unwrap(), clock)
+}
+
+/// Puts `key`; meanwhile its writer is in a table and has no number yet.
+fn put_late(manager: &HeldManager, clock: &HoldingClock, key: &[u8], meanwhile: impl FnOnce()) -> SeqNo {
+    clock.0.hold.store(true, SeqCst);
+    clock.0.inside.store(false, SeqCst);
+    thread::scope(|scope| {
+        let slow = thread::Builder::new().name("slow".into());
+        let slow = slow.spawn_scoped(scope, || manager.put(key, b"slow").unwrap()).unwrap();
+        while !clock.0.inside.load(SeqCst) {
+            thread::yield_now();
+        }
+        meanwhile();
+        clock.0.hold.store(false, SeqCst);
+        slow.join().unwrap()
+    })
+}
+
+/// A writer was inside a table when it was rotated out, and is numbered after a write to the next table. When the first one is
+/// flushed, memory does not answer with the lesser number. It holds up nobody, and ends with the next flush.
+#[test]
+fn a_late_version_is_read_until_the_next_table_is_flushed() {
+    let (manager, clock) = held_manager(config().max_frozen_tables(2).stall_timeout(Duration::ZERO));
+    assert_eq!(manager.tagged(7).put(b"other", b""), Ok(SeqNo(1)));
+    put_late(&manager, &clock, b"k", || {
+        manager.rotate().unwrap();
+        assert_eq!(manager.tagged(8).delete(b"k"), Ok(SeqNo(2)));
+        assert_eq!(manager.rotate().map(|id| id.0), Some(2));
+        assert!(matches!(manager.put(b"l", b""), Err(WriteError::Stalled { frozen_tables: 2, .. })));
+    });
+    let is_slow = || {
+        let found = manager.get_entry(b"k").unwrap();
+        assert_eq!((found.seq, &found.value[..], found.is_tombstone), (SeqNo(3), &b"slow"[..], false));
+        let snapshot = manager.snapshot();
+        assert_eq!(snapshot.get(b"k"), Some(&b"slow"[..]));
+        assert_eq!(
+            snapshot.range_with_tombstones(&b"k"[..]..=b"k").map(|entry| entry.seq).collect::<Vec<_>>(),
+            [SeqNo(3)]
+        );
+        assert_eq!(manager.range(&b"k"[..]..=b"k").rev().map(|entry| entry.seq()).collect::<Vec<_>>(), [SeqNo(3)]);
+        assert!(manager.snapshot_at(SeqNo(2)).entry(b"k").is_none_or(|entry| entry.seq == SeqNo(2)));
+    };
+    is_slow();
+    let before = manager.snapshot();
+    let first = manager.next_flush().unwrap();
+    assert_eq!(first.table().max_seq(), Some(SeqNo(3)));
+    first.complete().unwrap();
+    is_slow();
+    // It is flushed: neither does it count, nor what is not late in it.
+    let kept = manager.stats();
+    assert_eq!(
+        kept.tables.iter().map(|table| (table.id.0, table.stage)).collect::<Vec<_>>(),
+        [(3, TableStage::Active), (2, TableStage::Frozen), (1, TableStage::Flushed)]
+    );
+    assert_eq!((manager.frozen_tables(), manager.first_unflushed_tag()), (1, Some(8)));
+    assert_eq!(manager.flushed_max_seq(), Some(SeqNo(3)));
+    assert_eq!((manager.get_entry(b"other"), manager.iter().count()), (None, 1));
+    assert!(before.contains_key(b"other"), "who had begun to read goes on");
+    assert!(manager.insert(b"other", b"") && !manager.insert(b"k", b""));
+    assert_eq!(manager.pressure(), Pressure::Normal);
+    // With the next flush it goes; and no flusher gets it again.
+    let second = manager.next_flush().unwrap();
+    assert_eq!(second.id().0, 2);
+    assert!(manager.next_flush().is_none() && manager.wait_flush(Duration::ZERO).is_none());
+    is_slow();
+    second.complete().unwrap();
+    assert_eq!(manager.get_entry(b"k"), None);
+    let stats = manager.stats();
+    assert_eq!((stats.tables.len(), stats.flushes, stats.spare_tables, stats.stalls), (1, 2, 1, 1));
+}
+
+/// Of equal numbers the later table's is newer: the first number behind a rotation hides nothing there.
+#[test]
+fn a_writer_that_nobody_overtook_is_not_late() {
+    let (manager, clock) = held_manager(config());
+    manager.put(b"other", b"").unwrap();
+    put_late(&manager, &clock, b"k", || assert!(manager.rotate().is_some()));
+    manager.next_flush().unwrap().complete().unwrap();
+    assert_eq!((manager.get_entry(b"k"), manager.stats().tables.len()), (None, 1));
+}
+
+/// No flush would end a stall for a table that is flushed and kept for the active one.
+#[test]
+fn a_table_that_is_kept_for_late_versions_stalls_nobody() {
+    let limits = config().stall_timeout(Duration::ZERO);
+    let by_tables = limits.clone().max_frozen_tables(1);
+    let by_bytes = limits.max_frozen_bytes(1);
+    for limits in [by_tables, by_bytes] {
+        let (manager, clock) = held_manager(limits);
+        put_late(&manager, &clock, b"k", || {
+            manager.rotate().unwrap();
+            // Whoever was let through before the rotation draws numbers here.
+            clock.stamp();
+            clock.stamp();
+        });
+        manager.next_flush().unwrap().complete().unwrap();
+        assert_eq!((manager.stats().tables.len(), manager.frozen_tables()), (2, 0));
+        assert_eq!((manager.pressure(), manager.wait_for_room()), (Pressure::Normal, Ok(())));
+        manager.put(b"l", b"").unwrap();
+        assert_eq!(manager.get(b"k").as_deref(), Some(&b"slow"[..]));
+        manager.rotate().unwrap();
+        let Err(WriteError::Stalled { frozen_tables, frozen_bytes, .. }) = manager.put(b"m", b"") else {
+            panic!("not stalled")
+        };
+        assert_eq!((frozen_tables, frozen_bytes), (1, manager.stats().tables[1].memory_usage));
+        manager.next_flush().unwrap().complete().unwrap();
+        assert_eq!((manager.stats().tables.len(), manager.put(b"m", b"")), (1, Ok(SeqNo(5))));
+    }
+}
+
+/// The first table is late for the second, and that for the third. When the first is gone, the second does not show what was
+/// older than something in it.
+#[test]
+fn of_a_kept_table_only_late_versions_are_shown() {
+    let (manager, clock) = held_manager(config());
+    let write_late = |key: &[u8]| {
+        put_late(&manager, &clock, key, || {
+            manager.rotate().unwrap();
+            manager.delete(key).unwrap();
+        });
+    };
+    manager.put(b"a", b"").unwrap();
+    write_late(b"k");
+    write_late(b"l");
+    write_late(b"m");
+    // Files, and a memory that never answers with less than they have.
+    let mut files = BTreeMap::<Vec<u8>, SeqNo>::new();
+    let mut lens = Vec::new();
+    while let Some(job) = manager.next_flush() {
+        for entry in job.table() {
+            let newest = files.entry(entry.key.to_vec()).or_default();
+            *newest = entry.seq.max(*newest);
+        }
+        job.complete().unwrap();
+        for (key, newest) in &files {
+            assert!(manager.get_entry(key).is_none_or(|found| found.seq >= *newest), "{key:?}");
+            let snapshot = manager.snapshot();
+            let mut range = snapshot.range_with_tombstones(&key[..]..=&key[..]);
+            assert!(range.next().is_none_or(|found| found.seq >= *newest), "{key:?}");
+        }
+        lens.push(manager.stats().tables.len());
+    }
+    // Each time but the one that is kept goes.
+    assert_eq!(lens, [4, 3, 2]);
+    assert_eq!(["k", "l", "m"].map(|key| manager.get(key.as_bytes()).is_some()), [false, false, true]);
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_a_table_that_is_kept() {
+    for is_used in [false, true] {
+        let (manager, clock) = held_manager(config());
+        put_late(&manager, &clock, b"k", || {
+            manager.rotate().unwrap();
+            clock.stamp();
+            clock.stamp();
+        });
+        manager.next_flush().unwrap().complete().unwrap();
+        if is_used {
+            manager.delete(b"l").unwrap();
+        }
+        assert_eq!(manager.stats().tables.len(), 2);
+        let left = manager.shutdown(if is_used { Duration::ZERO } else { LONG });
+        assert_eq!(left.len(), usize::from(is_used));
+        left.into_iter().for_each(|job| job.complete().unwrap());
+        assert_eq!(manager.stats().tables.len(), 1);
+    }
+}
+
+/// A clock that does not `observe` lets every table look late for ever. It ends with the table that was active.
+#[test]
+fn no_table_is_kept_for_ever() {
+    let manager = MemtableManager::with_parts(config(), Bytewise, LogClock::default()).unwrap();
+    for seq in (1000..1020).rev() {
+        manager.put_at(b"k", b"", SeqNo(seq)).unwrap();
+        manager.rotate().unwrap();
+        manager.next_flush().unwrap().complete().unwrap();
+        assert!(manager.stats().tables.len() <= 2);
+    }
+    assert_eq!(manager.flushed_max_seq(), Some(SeqNo(1019)));
+}
+
+#[test]
+fn a_flush_is_not_completed_before_its_table_is_handed_out() {
+    let (manager, clock) = held_manager(config());
+    thread::scope(|scope| {
+        put_late(&manager, &clock, b"k", || {
+            let id = manager.rotate().unwrap();
+            scope.spawn(|| manager.next_flush().unwrap().complete().unwrap());
+            while manager.stats().tables[1].stage != TableStage::Flushing {
+                thread::yield_now();
+            }
+            assert_eq!(manager.complete(id), Err(UnknownFlush(id)));
+        });
+    });
+    assert_eq!((manager.stats().flushes, manager.flushed_max_seq()), (1, Some(SeqNo(1))));
+}
+
+/// With writers that are late by any number of tables, and flushes that complete in any order: what memory answers is the
+/// newest version; where it has none, files do.
+#[test]
+fn what_memory_answers_is_final() {
+    let mut state = 0x2545_f491_4f6c_dd1d;
+    for _ in 0..100 {
+        let (manager, clock) = held_manager(config());
+        let (mut all, mut files, mut jobs) = ([SeqNo(0); 4], [SeqNo(0); 4], Vec::new());
+        for _ in 0..20 {
+            let late = random(&mut state) % 4;
+            let number = put_late(&manager, &clock, &[late as u8], || {
+                for _ in 0..random(&mut state) % 6 {
+                    let key = random(&mut state) % 4;
+                    match random(&mut state) % 3 {
+                        0 => drop(manager.rotate()),
+                        1 => all[key] = manager.delete(&[key as u8]).unwrap(),
+                        _ => all[key] = manager.put(&[key as u8], b"").unwrap(),
+                    }
+                }
+            });
+            // Less than what came meanwhile, if another write of the key met it in its table and drew a number for it.
+            all[late] = number.max(all[late]);
+            for _ in 0..random(&mut state) % 4 {
+                jobs.extend(manager.next_flush());
+                if jobs.is_empty() || random(&mut state) % 3 == 0 {
+                    continue;
+                }
+                let job: FlushJob<_, _, _> = jobs.swap_remove(random(&mut state) % jobs.len());
+                for entry in job.table() {
+                    let newest = &mut files[usize::from(entry.key[0])];
+                    *newest = entry.seq.max(*newest);
+                }
+                job.complete().unwrap();
+                let snapshot = manager.snapshot();
+                let mut range = snapshot.range_with_tombstones(..).peekable();
+                for key in 0..4u8 {
+                    let (all, files) = (all[usize::from(key)], files[usize::from(key)]);
+                    let found = manager.get_entry(&[key]).map(|entry| entry.seq);
+                    assert_eq!(found.unwrap_or(files), all);
+                    assert_eq!(range.next_if(|entry| entry.key == [key]).map(|entry| entry.seq), found);
+                }
+            }
+        }
+        jobs.into_iter().for_each(|job| job.complete().unwrap());
+        manager.shutdown(Duration::ZERO).into_iter().for_each(|job| job.complete().unwrap());
+        assert_eq!(manager.stats().tables.len(), 1);
+    }
+}
+
+/// Counts, and lets others go first now and then.
+#[derive(Clone, Default)]
+struct DawdlingClock(Arc<AtomicU64>);
+
+impl SeqClock for DawdlingClock {
+    fn stamp(&self) -> SeqNo {
+        for _ in 0..self.0.load(SeqCst) % 5 {
+            thread::yield_now();
+        }
+        SeqNo(self.0.fetch_add(1, SeqCst) + 1)
+    }
+    fn snapshot(&self) -> SeqNo {
+        SeqNo(self.0.load(SeqCst))
+    }
+}
+
+/// Whatever memory answers is at least as new as what was in files before, with writers that are late all the time.
+#[test]
+fn memory_is_never_older_than_files() {
+    const KEYS: u8 = 4;
+    let limits = config().max_table_entries(8).max_frozen_tables(3).stall_timeout(LONG).recycled_tables(2);
+    let manager = MemtableManager::with_parts(limits, Bytewise, DawdlingClock::default()).unwrap();
+    let files: [AtomicU64; KEYS as usize] = Default::default();
+    let files = Arc::new(files);
+    let flushed = Arc::clone(&files);
+    let flush = move |job: &FlushJob<[u8], Bytewise, DawdlingClock>| {
+        for entry in job.table() {
+            flushed[usize::from(entry.key[0])].fetch_max(entry.seq.0, SeqCst);
+        }
+        Ok(())
+    };
+    manager.start_flushers(2, flush).unwrap();
+    let (done, hits) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let write = |key: u8, is_delete: bool| {
+        for _ in 0..1000 {
+            if is_delete { manager.delete(&[key]) } else { manager.put(&[key], b"") }.unwrap();
+        }
+    };
+    let write = &write;
+    thread::scope(|scope| {
+        let writers: Vec<_> =
+            (0..2 * KEYS).map(|writer| scope.spawn(move || write(writer / 2, writer % 2 == 0))).collect();
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                for key in 0..KEYS {
+                    let at = [key];
+                    let in_files = SeqNo(files[usize::from(key)].load(SeqCst));
+                    let (found, snapshot) = (manager.get_entry(&at), manager.snapshot());
+                    assert!(found.as_ref().is_none_or(|found| found.seq >= in_files), "{found:?}, {in_files}");
+                    if let Some(entry) = snapshot.entry(&at) {
+                        hits.fetch_add(1, SeqCst);
+                        assert!(entry.seq >= in_files, "{entry:?}, {in_files}");
+                        let range = snapshot.range_with_tombstones(&at[..]..=&at);
+                        assert!(range.map(|entry| entry.seq).eq([entry.seq]));
+                    }
+                }
+            }
+        });
+        let ends: Vec<_> = writers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        done.store(true, SeqCst);
+        ends.into_iter().for_each(Result::unwrap);
+    });
+    assert!(manager.shutdown(LONG).is_empty());
+    assert_eq!(manager.stats().tables.len(), 1, "late or not, all is gone");
+    assert!(hits.load(SeqCst) > 0);
+    let last = manager.flushed_max_seq().unwrap();
+    assert_eq!(files.iter().map(|seq| SeqNo(seq.load(SeqCst))).max(), Some(last));
+}
+
 #[test]
 fn versions_of_any_kind_carry_the_engine_s_numbers() {
     let manager = manager();

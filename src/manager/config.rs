@@ -105,6 +105,9 @@ impl ManagerConfig {
     }
 
     /// The number of frozen tables from which on writes stall until a flush completes; 8 by default, `usize::MAX` is no limit.
+    ///
+    /// Here, and for the other limits of what is frozen, those count that [`frozen_tables`](super::MemtableManager::frozen_tables)
+    /// counts: tables that are kept for late versions take memory besides, as a rule that of one table.
     #[must_use]
     pub const fn max_frozen_tables(mut self, tables: usize) -> Self {
         self.max_frozen_tables = Some(tables);

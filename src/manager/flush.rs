@@ -12,14 +12,17 @@ use super::queue::{Queued, TableStage};
 use super::recycle::Rubbish;
 use super::tables::{FrozenManagedTable, Generation, TableId, Tags};
 use super::{MemtableManager, Shared, order};
-use crate::clock::{EpochClock, SeqClock};
+use crate::clock::{EpochClock, SeqClock, SeqNo};
 use crate::comparator::{Bytewise, Comparator};
 use crate::list::Key;
 
 /// A frozen table that is to be flushed. Dropping it without [`complete`](Self::complete) gives the table back.
 ///
 /// What is in a later table (one with a greater [`id`](Self::id)) is newer if its sequence number is greater, or the same: with
-/// [`EpochClock`], writes of one key that overlapped may have the same number on either side of a rotation.
+/// [`EpochClock`], writes of one key that overlapped may have the same number on either side of a rotation. It may be less: a
+/// writer that was inside this table when it was rotated out can be numbered after a write to the next one, and the engine's
+/// own numbers come as they come. So files are compared by number; and memory with files, or not, as
+/// [`MemtableManager::get_entry`] says.
 ///
 /// ```
 /// use memskip::{ManagerConfig, MemtableManager};
@@ -159,14 +162,22 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     fn complete(&self, id: TableId, attempt: Option<u32>) -> Result<(), UnknownFlush> {
         let mut rubbish = Rubbish::default();
         let mut state = self.lock();
+        let active = state.active.id;
         let queued = flushing(state.frozen.iter_mut(), id, attempt)?;
+        if !queued.generation.is_drained() {
+            // Whoever asked for it still waits for writes in it, and has no job yet.
+            return Err(UnknownFlush(id));
+        }
         queued.stage = TableStage::Flushed;
+        queued.kept_for = active;
+        let max_seq = queued.generation.max_seq();
         state.flushes += 1;
+        state.flushed_max_seq = state.flushed_max_seq.max(max_seq);
         let old = self.retire(&mut state, &mut rubbish);
         let keeps_any = state.recycling.keeps_any();
         drop(state);
         self.room.notify_all();
-        if !old.is_empty() && keeps_any {
+        if keeps_any {
             // Whoever waits for work gives back what is kept in the end, and has a time for that now.
             self.work.notify_all();
         }
@@ -224,7 +235,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
         self.shared.wait_for_job(Instant::now().checked_add(timeout))
     }
 
-    /// The flush of a table is done: retires it, once all older ones are. Call it when what was in it can be read elsewhere.
+    /// The flush of a table is done: retires it, once all older ones are (or later, if a writer was late; see
+    /// [`TableStage::Flushed`]). Call it when what was in it can be read elsewhere.
     pub fn complete(&self, id: TableId) -> Result<(), UnknownFlush> {
         self.shared.complete(id, None)
     }
@@ -269,6 +281,30 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
         let unflushed = state.frozen.iter().filter(|queued| queued.stage != TableStage::Flushed);
         let generations = unflushed.map(|queued| &queued.generation).chain([&state.active]);
         generations.filter_map(|generation| generation.tags()).map(|tags| tags.first).min()
+    }
+
+    /// The greatest sequence number of any table flushed so far; `None` if nothing is flushed. A version that was found in memory
+    /// before this was called, with at least this number, is the newest there is, whatever order the engine's numbers come in;
+    /// see [`get_entry`](Self::get_entry). Nothing is known of files from before this manager was made.
+    ///
+    /// ```
+    /// use memskip::{ManagerConfig, MemtableManager, SeqNo};
+    ///
+    /// let manager = MemtableManager::new(ManagerConfig::new())?;
+    /// manager.put_at(b"k", b"later", SeqNo(20))?;
+    /// manager.rotate();
+    /// assert_eq!(manager.flushed_max_seq(), None);
+    /// manager.next_flush().ok_or("nothing frozen")?.complete()?;
+    /// assert_eq!(manager.flushed_max_seq(), Some(SeqNo(20)));
+    ///
+    /// // A number that goes down across tables: the file has the newer version.
+    /// manager.put_at(b"k", b"earlier", SeqNo(10))?;
+    /// let found = manager.get_entry(b"k").ok_or("not there")?;
+    /// assert!(Some(found.seq) < manager.flushed_max_seq());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn flushed_max_seq(&self) -> Option<SeqNo> {
+        self.shared.lock().flushed_max_seq
     }
 
     /// Does what is due by time: rotates a table that is over age, and gives back memory that is idle. For those who have no

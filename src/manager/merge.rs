@@ -34,6 +34,8 @@ pub(super) enum End {
 
 struct Source<I: Iterator> {
     iter: I,
+    /// The least number that is given.
+    from: SeqNo,
     /// By `End`.
     heads: [Option<I::Item>; 2],
 }
@@ -53,9 +55,9 @@ pub(super) struct Merge<I: Iterator> {
 }
 
 impl<I: DoubleEndedIterator> Merge<I> {
-    /// `iters`: of the newest table first, each with one version per key.
-    pub(super) fn new(iters: impl Iterator<Item = I>, tombstones: Tombstones) -> Self {
-        let sources = iters.map(|iter| Source { iter, heads: [None, None] }).collect();
+    /// `iters`: of the newest table first, each with one version per key, and the least number that is to be given of it.
+    pub(super) fn new(iters: impl Iterator<Item = (I, SeqNo)>, tombstones: Tombstones) -> Self {
+        let sources = iters.map(|(iter, from)| Source { iter, from, heads: [None, None] }).collect();
         Self { sources, sides: [Side::default(), Side::default()], tombstones }
     }
 
@@ -100,11 +102,11 @@ impl<I: DoubleEndedIterator> Merge<I> {
         I::Item: Versioned<K>,
     {
         let (here, there) = (end as usize, 1 - end as usize);
-        let Source { iter, heads } = &mut self.sources[source];
+        let Source { iter, from, heads } = &mut self.sources[source];
         if heads[here].is_none() {
             heads[here] = match end {
-                End::Front => iter.next(),
-                End::Back => iter.next_back(),
+                End::Front => iter.find(|entry| entry.seq() >= *from),
+                End::Back => iter.rfind(|entry| entry.seq() >= *from),
             };
         }
         if heads[here].is_none() && heads[there].is_some() {
@@ -167,18 +169,22 @@ mod tests {
                 let mut keys = BTreeMap::new();
                 for _ in 0..random(&mut state) % 12 {
                     let key = (random(&mut state) % 16) as u8;
-                    keys.insert(key, Item([key], table / 2, random(&mut state) % 3 == 0));
+                    let seq = if random(&mut state) % 4 == 0 { table / 2 + 2 } else { table / 2 };
+                    keys.insert(key, Item([key], seq, random(&mut state) % 3 == 0));
                 }
-                for (key, item) in &keys {
+                // Now and then a table shows only what is late in it.
+                let from = if random(&mut state) % 3 == 0 { 1 + random(&mut state) % 3 } else { 0 };
+                for (key, item) in keys.iter().filter(|(_, item)| item.1 >= from) {
                     let newest = model.entry(*key).or_insert(*item);
                     if item.1 > newest.1 {
                         *newest = *item;
                     }
                 }
-                sources.push(keys.into_values().collect::<Vec<_>>());
+                sources.push((keys.into_values().collect::<Vec<_>>(), SeqNo(from)));
             }
             let mut expected: Vec<Item> = model.into_values().filter(|item| !item.2).collect();
-            let mut merge = Merge::new(sources.into_iter().map(Vec::into_iter), Tombstones::Hide);
+            let sources = sources.into_iter().map(|(items, from)| (items.into_iter(), from));
+            let mut merge = Merge::new(sources, Tombstones::Hide);
             while !expected.is_empty() {
                 if random(&mut state) % 2 == 0 {
                     assert_eq!(merge.step(End::Front, &Bytewise), Some(expected.remove(0)));

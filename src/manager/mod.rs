@@ -53,7 +53,7 @@ use crate::list::{Key, Kind};
 use crate::memtable::{Memtable, Pressure};
 use current::Current;
 use queue::{Rotated, State};
-use tables::{Generation, Tables};
+use tables::{Generation, Readable, Tables};
 use throttle::Throttle;
 
 /// One active memtable and a queue of frozen ones, read as one, flushed by whoever asks for work.
@@ -185,7 +185,7 @@ where
         // As many as CPUs: a thread then seldom meets another at its place.
         let slots = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
         let active = Arc::new(Generation::new(TableId(1), make(), slots));
-        let current = Current::new(slots, || Tables::new(Box::new([Arc::clone(&active)])));
+        let current = Current::new(slots, || Tables::new(Box::new([Readable::whole(&active)])));
         let shared = Shared {
             make: Box::new(make),
             current,
@@ -243,6 +243,11 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
     }
 
     /// The newest version of a key, copied; tombstones included: below a tombstone nothing is to be looked for in files.
+    ///
+    /// What memory answers is final if numbers come from the clock, or the engine's own never go down from one table to the
+    /// next: then no file has a later version, also if a writer was inside its table when that was rotated out. With numbers
+    /// in any other order ([`put_at`](Self::put_at)) it is to be compared with what is in files, unless its number is at
+    /// least [`flushed_max_seq`](Self::flushed_max_seq), asked for afterwards.
     pub fn get_entry(&self, key: &K) -> Option<FoundEntry> {
         self.get_with(key, |entry| FoundEntry {
             value: entry.value.to_vec(),
@@ -252,7 +257,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
         })
     }
 
-    /// What `read` makes of the newest version of a key, tombstones included, where it lies.
+    /// What `read` makes of the newest version of a key, tombstones included, where it lies. When that is final,
+    /// [`get_entry`](Self::get_entry) says.
     ///
     /// ```
     /// use memskip::{ManagerConfig, MemtableManager};

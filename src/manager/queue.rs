@@ -7,18 +7,17 @@
 //!    insert-if-absent, which has to know what they wrote. Writes that are refused there find the new set and go on.
 //!
 //! A table leaves the set when it and all older ones are flushed. A younger one that is done first stays readable: without
-//! it, the older one would show what it hides.
+//! it, the older one would show what it hides. So does, with what late writers put there, one that has it; see `tables`.
 
-use std::boxed::Box;
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 use std::vec::Vec;
 
 use super::recycle::{Recycling, Rubbish};
-use super::tables::{Generation, ManagedTable, TableId, Tables};
+use super::tables::{Generation, ManagedTable, Readable, TableId, Tables, WHOLE};
 use super::{ManagerConfig, Shared};
-use crate::clock::SeqClock;
+use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::list::Key;
 
@@ -43,7 +42,9 @@ pub enum TableStage {
     Frozen,
     /// Is being flushed.
     Flushing,
-    /// Is flushed, and stays readable until all older tables are.
+    /// Is flushed, and stays readable until all older tables are, or, if a writer was late, until the next ones are: it was
+    /// inside when the table was rotated out, and what it wrote may be newer than what is in those. Of such a table only
+    /// late versions are read, and it counts against no limit. While many threads write that is not rare.
     Flushed,
 }
 
@@ -53,6 +54,9 @@ pub(super) struct Queued<K: ?Sized, C, S> {
     pub(super) stage: TableStage,
     /// How often it was handed out.
     pub(super) attempts: u32,
+    /// The table that was active when the flush completed: later ones have no number below any here, unless the engine gives
+    /// it one, or the clock does not `observe`. For neither is anything kept for ever.
+    pub(super) kept_for: TableId,
 }
 
 /// What the manager's lock guards. Reads and writes take it only to rotate.
@@ -65,6 +69,8 @@ pub(super) struct State<K: ?Sized, C, S> {
     pub(super) rotations: usize,
     pub(super) flushes: usize,
     pub(super) failed_flushes: usize,
+    /// The greatest number that is flushed.
+    pub(super) flushed_max_seq: Option<SeqNo>,
 }
 
 impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> State<K, C, S> {
@@ -78,18 +84,38 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> State<K, C, S> {
             rotations: 0,
             flushes: 0,
             failed_flushes: 0,
+            flushed_max_seq: None,
         }
     }
 
-    pub(super) fn frozen_bytes(&self) -> usize {
-        self.frozen.iter().map(|queued| queued.generation.table.memory_usage()).sum()
+    /// The oldest table that is not flushed.
+    fn unflushed(&self) -> &Generation<K, C, S> {
+        let queued = self.frozen.iter().find(|queued| queued.stage != TableStage::Flushed);
+        queued.map_or(&self.active, |queued| &queued.generation)
+    }
+
+    /// The frozen tables that are not flushed, or wait until an older one is. Not those that are kept for late versions: no
+    /// flush that is to come before the next rotation may end that.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Queued<K, C, S>> {
+        let unflushed = self.unflushed().id;
+        self.frozen.iter().filter(move |queued| queued.generation.id >= unflushed)
+    }
+
+    /// How many tables wait, and the bytes in them.
+    pub(super) fn backlog(&self) -> (usize, usize) {
+        let bytes = self.waiting().map(|queued| queued.generation.table.memory_usage());
+        bytes.fold((0, 0), |(tables, sum), bytes| (tables + 1, sum + bytes))
     }
 
     /// The set of tables as it is now, newest first.
     fn tables(&self) -> Tables<K, C, S> {
-        let frozen = self.frozen.iter().rev().map(|queued| &queued.generation);
-        let generations: Box<[_]> = core::iter::once(&self.active).chain(frozen).map(Arc::clone).collect();
-        Tables::new(generations)
+        let unflushed = self.unflushed();
+        let late = SeqNo(unflushed.floor().0.saturating_add(1));
+        let frozen = self.frozen.iter().rev().map(|queued| {
+            let is_kept = queued.generation.id < unflushed.id;
+            Readable { generation: Arc::clone(&queued.generation), from: if is_kept { late } else { WHOLE } }
+        });
+        Tables::new(core::iter::once(Readable::whole(&self.active)).chain(frozen).collect())
     }
 }
 
@@ -120,8 +146,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         if !seen.is_used() {
             return Rotated::Empty;
         }
-        let fresh = self.fresh(&mut state, &mut rubbish);
-        seen.leave();
+        let mut fresh = self.fresh(&mut state, &mut rubbish);
+        fresh.start = seen.leave();
         let old = self.install(&mut state, fresh);
         drop(state);
         self.work.notify_all();
@@ -145,21 +171,18 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     }
 
     /// An empty generation behind the active one.
-    pub(super) fn fresh(&self, state: &mut State<K, C, S>, rubbish: &mut Rubbish<K, C, S>) -> Arc<Generation<K, C, S>> {
+    pub(super) fn fresh(&self, state: &mut State<K, C, S>, rubbish: &mut Rubbish<K, C, S>) -> Generation<K, C, S> {
         let table: ManagedTable<K, C, S> = state.recycling.take(rubbish).unwrap_or_else(|| (self.make)());
-        Arc::new(Generation::new(TableId(state.active.id.0 + 1), table, self.current.slots()))
+        Generation::new(TableId(state.active.id.0 + 1), table, self.current.slots())
     }
 
     /// Queues the active generation and makes `fresh` the active one. Gives the old sets of tables.
-    pub(super) fn install(
-        &self,
-        state: &mut State<K, C, S>,
-        fresh: Arc<Generation<K, C, S>>,
-    ) -> Vec<Arc<Tables<K, C, S>>> {
-        let full = core::mem::replace(&mut state.active, fresh);
+    pub(super) fn install(&self, state: &mut State<K, C, S>, fresh: Generation<K, C, S>) -> Vec<Arc<Tables<K, C, S>>> {
+        let full = core::mem::replace(&mut state.active, Arc::new(fresh));
         let now = Instant::now();
         full.rotated.get_or_init(|| now);
-        state.frozen.push_back(Queued { generation: full, stage: TableStage::Frozen, attempts: 0 });
+        let kept_for = full.id;
+        state.frozen.push_back(Queued { generation: full, stage: TableStage::Frozen, attempts: 0, kept_for });
         state.rotations += 1;
         state.last_rotation = now;
         self.publish(state)
@@ -168,23 +191,28 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
     /// Shows the state's tables to everybody, and sets the level of backpressure by them.
     fn publish(&self, state: &State<K, C, S>) -> Vec<Arc<Tables<K, C, S>>> {
         let old = self.current.replace(|| state.tables());
-        self.throttle.set(&self.config, state.frozen.len(), state.frozen_bytes());
+        let (frozen_tables, frozen_bytes) = state.backlog();
+        self.throttle.set(&self.config, frozen_tables, frozen_bytes);
         old
     }
 
-    /// Takes flushed tables out of the set, oldest first, as far as there is no gap.
+    /// Takes tables out of the set that are flushed, as all older ones are, and hold nothing late. Called whenever a table is
+    /// flushed: also if all stay, less may be shown of some, and fewer count.
     pub(super) fn retire(
         &self,
         state: &mut State<K, C, S>,
         rubbish: &mut Rubbish<K, C, S>,
     ) -> Vec<Arc<Tables<K, C, S>>> {
         let mut retired = Vec::new();
-        while state.frozen.front().is_some_and(|queued| queued.stage == TableStage::Flushed) {
-            retired.extend(state.frozen.pop_front().map(|queued| queued.generation));
-        }
-        if retired.is_empty() {
-            return Vec::new();
-        }
+        let (unflushed, floor) = (state.unflushed().id, state.unflushed().floor());
+        state.frozen.retain(|Queued { generation, kept_for, .. }| {
+            let is_late = *kept_for >= unflushed && generation.max_seq().is_some_and(|max| max > floor);
+            let stays = generation.id >= unflushed || is_late;
+            if !stays {
+                retired.push(Arc::clone(generation));
+            }
+            stays
+        });
         let old = self.publish(state);
         for generation in retired {
             state.recycling.retire(generation, rubbish);

@@ -60,18 +60,17 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         active.drain();
         let mut rubbish = Rubbish::default();
         let mut state = self.lock();
-        if state.active.id == active.id && active.is_used() {
+        let old = if state.active.id == active.id && active.is_used() {
             let fresh = self.fresh(&mut state, &mut rubbish);
             fresh.drain();
-            let old = self.install(&mut state, fresh);
-            drop(state);
-            self.work.notify_all();
-            drop(old);
+            self.install(&mut state, fresh)
         } else {
-            drop(state);
-            self.work.notify_all();
-        }
-        drop(rubbish);
+            // For an empty table that stays empty nothing late is kept.
+            self.retire(&mut state, &mut rubbish)
+        };
+        drop(state);
+        self.work.notify_all();
+        drop((old, rubbish));
     }
 
     fn wait_until_flushed(&self, deadline: Option<Instant>) {
@@ -79,7 +78,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
             return;
         }
         let mut state = self.lock();
-        while !state.frozen.is_empty() {
+        while state.waiting().next().is_some() {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 return;

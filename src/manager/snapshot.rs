@@ -71,7 +71,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> ManagerSnapshot<K, C, S> {
         self.get(key).is_some()
     }
 
-    /// The version of a key, tombstones included.
+    /// The version of a key, tombstones included. Whether it is final, or files may have a later one that the snapshot is to
+    /// see: as with [`MemtableManager::get_entry`](super::MemtableManager::get_entry).
     pub fn entry(&self, key: &K) -> Option<Entry<'_, K>> {
         self.tables.find(key, self.seq)
     }
@@ -125,7 +126,7 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> ManagerSnapshot<K, C, S> {
     }
 
     fn merge<'k>(&self, bounds: (Bound<&'k K>, Bound<&'k K>), tombstones: Tombstones) -> ManagerRange<'_, 'k, K, C, S> {
-        let ranges = self.tables.tables().map(|table| table.range_at(bounds, self.seq));
+        let ranges = self.tables.shown().map(|(table, from)| (table.range_at(bounds, self.seq), from));
         ManagerRange { merge: Merge::new(ranges, tombstones), comparator: self.tables.active().table.comparator() }
     }
 }
@@ -182,7 +183,8 @@ where
     where
         K: 'k,
     {
-        let ranges = self.tables.tables().map(|table| OwnedRange::new(table, bounds, View::at(self.seq)));
+        let range = |table| OwnedRange::new(table, bounds, View::at(self.seq));
+        let ranges = self.tables.shown().map(|(table, from)| (range(table), from));
         OwnedManagerRange { merge: Merge::new(ranges, tombstones), tables: self.tables }
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 use super::queue::TableStage;
-use super::tables::{Generation, TableId, Tags};
+use super::tables::{Generation, TableId, Tags, WHOLE};
 use super::{MemtableManager, Shared, order};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
@@ -113,9 +113,10 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
         }
     }
 
-    /// The tables that are frozen and not retired yet.
+    /// The tables that are frozen and not retired yet. Not those that are flushed and only kept for what a late writer put there
+    /// (see [`TableStage::Flushed`]); [`stats`](Self::stats) has them, too.
     pub fn frozen_tables(&self) -> usize {
-        self.shared.current.load().frozen().len()
+        self.shared.current.load().frozen().iter().filter(|table| table.from == WHOLE).count()
     }
 
     /// Bytes taken from the arenas of all tables.

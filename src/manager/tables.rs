@@ -8,6 +8,19 @@
 //! inside when its table was rotated out may be stamped after a write to the next table. And an engine with its own numbers
 //! may bring them across a rotation in any order. Nor would the number alone: with [`EpochClock`], two writes of one key that
 //! overlap, on either side of a rotation, may have the same.
+//!
+//! # What is left of a flushed table
+//!
+//! An engine looks into its files only if memory has no version of a key. So no version in memory may be older than one of the
+//! same key that was in memory and is not any more. The clock's numbers are greater than `start` in a table and in all later
+//! ones: it is the snapshot that was drawn between the table and the one before it. Let `floor` be `start + 1` of the oldest
+//! table that is not flushed; what is in that table and behind it has at least the floor. The flushed tables before it give up
+//! what has at most the floor (if a number is equal, the later table wins), and go on showing what is above: that is late, its
+//! writers were inside when those tables were rotated out. Not shown whole, since another of them that has nothing late, and
+//! is gone, may have replaced the rest.
+//!
+//! When the next table is flushed the floor rises. Late writers are through before their table is flushed, so no table that
+//! is rotated in afterwards has a lesser number; that ends it.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::boxed::Box;
@@ -80,6 +93,9 @@ pub(super) struct Generation<K: ?Sized, C, S> {
     draining: AtomicBool,
     /// Set when nothing in the table changes any more: its greatest sequence number.
     max_seq: OnceLock<Option<SeqNo>>,
+    /// Whatever the clock numbers in this table and in later ones is greater. The first table, with none before it, needs no
+    /// such number.
+    pub(super) start: SeqNo,
     first_tag: AtomicU64,
     last_tag: AtomicU64,
     is_tagged: AtomicBool,
@@ -106,6 +122,7 @@ impl<K: ?Sized, C, S> Generation<K, C, S> {
             leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             max_seq: OnceLock::new(),
+            start: SeqNo(0),
             first_tag: AtomicU64::new(u64::MAX),
             last_tag: AtomicU64::new(0),
             is_tagged: AtomicBool::new(false),
@@ -119,6 +136,23 @@ impl<K: ?Sized, C, S> Generation<K, C, S> {
         self.pins.fetch_add(1, order::PIN);
         let pin = Pin(&self.pins);
         (!self.draining.load(order::PIN)).then_some(pin)
+    }
+
+    /// The greatest sequence number, once nothing in the table changes any more; `None` also if it is empty.
+    pub(super) fn max_seq(&self) -> Option<SeqNo> {
+        self.max_seq.get().copied().flatten()
+    }
+
+    /// Whether nothing in the table changes any more.
+    pub(super) fn is_drained(&self) -> bool {
+        self.max_seq.get().is_some()
+    }
+
+    /// The least number that may be in this table or a later one.
+    pub(super) fn floor(&self) -> SeqNo {
+        // The active one at the end of a shutdown: nothing comes into it, nor behind it.
+        let is_void = self.is_drained() && self.max_seq().is_none();
+        if is_void { SeqNo::MAX } else { SeqNo(self.start.0.saturating_add(1)) }
     }
 
     pub(super) fn note_tag(&self, tag: u64) {
@@ -139,10 +173,11 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Generation<K, C, S> {
         self.table.version_count() > 0
     }
 
-    /// Ends the epoch in which the table takes writes: the next one's come behind it, see [`settle`](Self::settle).
-    pub(super) fn leave(&self) {
+    /// Ends the epoch in which the table takes writes: the next one's come behind it, see [`settle`](Self::settle). Gives the
+    /// number that divides them, the next one's `start`. Writes that are inside may still get a greater one.
+    pub(super) fn leave(&self) -> SeqNo {
         self.leaving.store(true, order::LEAVE);
-        let _ = self.table.snapshot();
+        self.table.snapshot().seq()
     }
 
     /// After a write, before its caller is told: whatever is written after that, in whichever table, has a greater number.
@@ -183,28 +218,49 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Generation<K, C, S> {
     }
 }
 
+/// A table of a set.
+pub(super) struct Readable<K: ?Sized, C, S> {
+    pub(super) generation: Arc<Generation<K, C, S>>,
+    /// The least number that is shown; above [`WHOLE`] if the table is flushed and only kept for what is late in it.
+    pub(super) from: SeqNo,
+}
+
+/// Everything in a table is shown.
+pub(super) const WHOLE: SeqNo = SeqNo(0);
+
+impl<K: ?Sized, C, S> Readable<K, C, S> {
+    pub(super) fn whole(generation: &Arc<Generation<K, C, S>>) -> Self {
+        Self { generation: Arc::clone(generation), from: WHOLE }
+    }
+}
+
 /// The tables, newest first: the active one, then the frozen ones.
 pub(super) struct Tables<K: ?Sized, C, S> {
-    generations: Box<[Arc<Generation<K, C, S>>]>,
+    readable: Box<[Readable<K, C, S>]>,
 }
 
 impl<K: ?Sized, C, S> Tables<K, C, S> {
-    /// `generations`: newest first, at least one.
-    pub(super) fn new(generations: Box<[Arc<Generation<K, C, S>>]>) -> Self {
-        debug_assert!(!generations.is_empty());
-        Self { generations }
+    /// `readable`: newest first, at least one.
+    pub(super) fn new(readable: Box<[Readable<K, C, S>]>) -> Self {
+        debug_assert!(!readable.is_empty());
+        Self { readable }
     }
 
     pub(super) fn active(&self) -> &Arc<Generation<K, C, S>> {
-        &self.generations[0]
+        &self.readable[0].generation
     }
 
-    pub(super) fn frozen(&self) -> &[Arc<Generation<K, C, S>>] {
-        &self.generations[1..]
+    pub(super) fn frozen(&self) -> &[Readable<K, C, S>] {
+        &self.readable[1..]
     }
 
     pub(super) fn tables(&self) -> impl Iterator<Item = &Arc<ManagedTable<K, C, S>>> {
-        self.generations.iter().map(|generation| &generation.table)
+        self.readable.iter().map(|readable| &readable.generation.table)
+    }
+
+    /// The tables, each with the least number that is shown of it.
+    pub(super) fn shown(&self) -> impl Iterator<Item = (&Arc<ManagedTable<K, C, S>>, SeqNo)> {
+        self.readable.iter().map(|readable| (&readable.generation.table, readable.from))
     }
 }
 
@@ -214,9 +270,9 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tables<K, C, S> {
     /// Goes from the newest table to the oldest, and past those that cannot hold anything newer than what was found.
     pub(super) fn find(&self, key: &K, view: SeqNo) -> Option<Entry<'_, K>> {
         let mut newest: Option<Entry<'_, K>> = None;
-        for generation in &self.generations {
+        for Readable { generation, from } in &self.readable {
             if newest.is_none_or(|newest| generation.may_exceed(newest.seq)) {
-                let entry = generation.table.get_at(key, view);
+                let entry = generation.table.get_at(key, view).filter(|entry| entry.seq >= *from);
                 newest = entry.filter(|entry| newest.is_none_or(|newest| entry.seq > newest.seq)).or(newest);
             }
         }
@@ -226,6 +282,9 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Tables<K, C, S> {
     /// Whether a table that is not the active one has a version of a key, tombstones included. Waits for writes that were
     /// inside such a table when it was rotated out.
     pub(super) fn is_in_frozen(&self, key: &K) -> bool {
-        self.frozen().iter().any(|generation| generation.drain().entry(key).is_some())
+        let is_in = |table: &Readable<K, C, S>| {
+            table.generation.drain().entry(key).is_some_and(|entry| entry.seq >= table.from)
+        };
+        self.frozen().iter().any(is_in)
     }
 }

@@ -1,14 +1,13 @@
 //! Backpressure: what a write meets before it looks at a table.
 //!
-//! The level is one word that writes only read; it changes when a table is frozen or retired. Only frozen tables count, so
-//! that whoever stalls waits for a flush that can happen.
+//! The level is one word that writes only read; it changes when a table is frozen or flushed. Only frozen tables count that are
+//! not flushed or wait for an older one, so that whoever stalls waits for a flush that can happen.
 
 use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::error::WriteError;
-use super::queue::State;
 use super::{ManagerConfig, MemtableManager, Shared, order};
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
@@ -98,12 +97,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
             stalled = true;
             let waited = begun.elapsed();
             let Some(left) = patience.checked_sub(waited).filter(|left| !left.is_zero()) else {
-                let State { frozen, .. } = &*state;
-                break Err(WriteError::Stalled {
-                    waited,
-                    frozen_tables: frozen.len(),
-                    frozen_bytes: state.frozen_bytes(),
-                });
+                let (frozen_tables, frozen_bytes) = state.backlog();
+                break Err(WriteError::Stalled { waited, frozen_tables, frozen_bytes });
             };
             state = self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         };

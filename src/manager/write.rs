@@ -296,6 +296,9 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
     /// Adds a version with the engine's own sequence number, in any order: also across a rotation the greatest number is the
     /// newest. That a number is used twice is noticed within a table only.
     ///
+    /// Once a table is flushed and retired, only files know its numbers. If a lesser one of the same key comes into a later
+    /// table, what memory answers is not final: see [`get_entry`](Self::get_entry).
+    ///
     /// ```
     /// use memskip::{ManagerConfig, MemtableManager, SeqNo};
     ///
@@ -326,7 +329,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> MemtableManager<K, C, S> {
         self.untagged().put_kind_at(key, value, kind, seq)
     }
 
-    /// Writes a tombstone with the engine's own sequence number.
+    /// Writes a tombstone with the engine's own sequence number. As with [`put_at`](Self::put_at), a lesser number than one that
+    /// is flushed does not hide it, and what memory answers is then not final.
     pub fn delete_at(&self, key: &K, seq: SeqNo) -> Result<(), WriteError> {
         self.untagged().delete_at(key, seq)
     }
