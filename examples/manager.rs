@@ -31,11 +31,12 @@ struct Disk {
 impl Disk {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         let files = self.files.read().ok()?;
-        let found = files.iter().find_map(|(_, rows)| {
+        let found = files.iter().rev().filter_map(|(_, rows)| {
             let at = rows.binary_search_by(|row| row.0.as_slice().cmp(key)).ok()?;
-            Some(rows[at].2.clone())
+            Some(&rows[at])
         });
-        found.flatten()
+        // A writer that was inside a table when it was rotated out may have a greater number than one in the next file.
+        found.max_by_key(|row| row.1)?.2.clone()
     }
 }
 
@@ -103,6 +104,7 @@ impl Engine {
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        // Numbers come from the clock: if memory has a version, no file has a newer one.
         match self.tables.get_entry(key) {
             Some(entry) if entry.is_tombstone => None,
             Some(entry) => Some(entry.value),

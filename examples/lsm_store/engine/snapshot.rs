@@ -47,6 +47,8 @@ impl Snapshot {
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        // What memory has is final: its numbers come from its clock. Nor is anybody late: only who holds the log writes and
+        // rotates, one at a time.
         match self.memory.as_ref().and_then(|memory| memory.entry(key)) {
             Some(entry) => Ok((!entry.is_tombstone).then(|| entry.value.to_vec())),
             // The tree takes no longer ones.
@@ -82,7 +84,7 @@ impl Snapshot {
     }
 }
 
-/// Of what both have, memory has the newer version.
+/// Of what both have, memory has the newer version, as in [`Snapshot::get`].
 fn merge(
     memory: impl Iterator<Item = Version> + Send + 'static,
     tree: impl Iterator<Item = Item> + Send + 'static,
