@@ -308,7 +308,7 @@ impl Comparator<[u8]> for Sounding {
 fn the_stack_of_a_write_does_not_grow_with_the_table() {
     let table = Memtable::<[u8]>::builder().comparator(Sounding).build();
     // Descending: splits meet in several lanes at once. The first hundreds split blocks in two lanes, of which each has code of its own.
-    let mut fill = |numbers: std::ops::Range<u32>| {
+    let fill = |numbers: std::ops::Range<u32>| {
         for number in numbers {
             assert!(table.insert(&(u32::MAX - number).to_be_bytes(), b""));
         }

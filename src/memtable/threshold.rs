@@ -28,7 +28,6 @@ use crate::sync::{AtomicUsize, order};
 /// assert_eq!(table.pressure(), Pressure::Full);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
 pub enum Pressure {
     /// Below the backpressure ratio of both thresholds.
     Normal,
