@@ -15,7 +15,7 @@ use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 use crate::list::Resting;
-use crate::list::{Key, List, Position, Run, Scout, Stop, VersionMark, View};
+use crate::list::{Key, List, Position, Run, STRAIGHT, Scout, Stop, VersionMark, View};
 
 /// The positions within bounds that are not given out yet.
 struct Walk<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
@@ -123,6 +123,42 @@ where
         self.guards[0] = true;
         self.end_unless(self.back)
     }
+
+    /// The usual step from a stop: to the next key, as expected, that was written once. None if it is not that.
+    #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: half of a step")]
+    #[inline(always)]
+    fn straight(&self, at: Stop<'a>, scout: &Scout<'a>, view: View) -> Option<(Stop<'a>, Run<'a>, Entry<'a, K>)> {
+        let (next, rest) = self.list.next_straight(at, scout).filter(|(next, _)| self.is_ahead(*next))?;
+        let (key, visible) = self.list.read_plainly(next, view)?;
+        Some((next, rest, Entry::new(key, visible)))
+    }
+
+    /// The same to the stop before.
+    #[inline]
+    fn straight_back(&self, at: Stop<'a>, scout: &Scout<'a>, view: View) -> Option<(Stop<'a>, Run<'a>, Entry<'a, K>)> {
+        let (next, rest) = self.list.previous_straight(at, scout).filter(|(next, _)| self.is_left(*next))?;
+        let (key, visible) = self.list.read_plainly(next, view)?;
+        Some((next, rest, Entry::new(key, visible)))
+    }
+
+    /// The usual step of the front. None, and nothing is changed, if it is not that.
+    #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: half of a step")]
+    #[inline(always)]
+    fn step(&mut self, view: View) -> Option<Entry<'a, K>> {
+        let (next, rest, entry) = self.straight(self.front?, &self.scouts[0], view)?;
+        self.front = Some(next);
+        self.scouts[0].go_on(rest);
+        Some(entry)
+    }
+
+    /// The usual step of the back. None, and nothing is changed, if it is not that.
+    #[inline]
+    fn step_back(&mut self, view: View) -> Option<Entry<'a, K>> {
+        let (next, rest, entry) = self.straight_back(self.back?, &self.scouts[1], view)?;
+        self.back = Some(next);
+        self.scouts[1].go_on(rest);
+        Some(entry)
+    }
 }
 
 /// The newest visible version of each key within bounds, tombstones included, ascending; double-ended. From
@@ -170,31 +206,6 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// The usual step from a stop: along a link, to a key that was written once. None if it is not that.
-    #[inline]
-    fn straight(&self, at: Stop<'a>, scout: &Scout<'a>) -> Option<(Stop<'a>, Run<'a>, Entry<'a, K>)> {
-        let (next, rest) = self.walk.list.next_straight(at, scout).filter(|(next, _)| self.walk.is_ahead(*next))?;
-        let (key, visible) = self.walk.list.read_plainly(next, self.view)?;
-        Some((next, rest, Entry::new(key, visible)))
-    }
-
-    /// The same to the stop before.
-    #[inline]
-    fn straight_back(&self, at: Stop<'a>, scout: &Scout<'a>) -> Option<(Stop<'a>, Run<'a>, Entry<'a, K>)> {
-        let (next, rest) = self.walk.list.previous_straight(at, scout).filter(|(next, _)| self.walk.is_left(*next))?;
-        let (key, visible) = self.walk.list.read_plainly(next, self.view)?;
-        Some((next, rest, Entry::new(key, visible)))
-    }
-
-    /// The usual step of the front. None, and nothing is changed, if it is not that.
-    #[inline]
-    fn step(&mut self) -> Option<Entry<'a, K>> {
-        let (next, rest, entry) = self.straight(self.walk.front?, &self.walk.scouts[0])?;
-        self.walk.front = Some(next);
-        self.walk.scouts[0].go_on(rest);
-        Some(entry)
-    }
-
     /// Any step: the first visible entry that a step of the walk leads to.
     #[inline(never)]
     fn step_slowly(
@@ -207,15 +218,6 @@ where
                 return Some(Entry::new(key, visible));
             }
         }
-    }
-
-    /// The usual step of the back. None, and nothing is changed, if it is not that.
-    #[inline]
-    fn step_back(&mut self) -> Option<Entry<'a, K>> {
-        let (next, rest, entry) = self.straight_back(self.walk.back?, &self.walk.scouts[1])?;
-        self.walk.back = Some(next);
-        self.walk.scouts[1].go_on(rest);
-        Some(entry)
     }
 }
 
@@ -231,7 +233,7 @@ where
     #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: half of a step")]
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        self.step().or_else(|| self.step_slowly(Walk::next))
+        self.walk.step(self.view).or_else(|| self.step_slowly(Walk::next))
     }
 
     /// The same steps; but where it stands does not go through memory between them.
@@ -241,7 +243,7 @@ where
         loop {
             if let Some(mut at) = self.walk.front {
                 let mut scout = self.walk.scouts[0];
-                while let Some((next, rest, entry)) = self.straight(at, &scout) {
+                while let Some((next, rest, entry)) = self.walk.straight(at, &scout, self.view) {
                     at = next;
                     scout.go_on(rest);
                     folded = f(folded, entry);
@@ -263,7 +265,7 @@ where
 {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.step_back().or_else(|| self.step_slowly(Walk::next_back))
+        self.walk.step_back(self.view).or_else(|| self.step_slowly(Walk::next_back))
     }
 
     /// As [`fold`](Iterator::fold).
@@ -273,7 +275,7 @@ where
         loop {
             if let Some(mut at) = self.walk.back {
                 let mut scout = self.walk.scouts[1];
-                while let Some((next, rest, entry)) = self.straight_back(at, &scout) {
+                while let Some((next, rest, entry)) = self.walk.straight_back(at, &scout, self.view) {
                     at = next;
                     scout.go_on(rest);
                     folded = f(folded, entry);
@@ -331,7 +333,7 @@ pub struct Versions<
     const H: usize = DEFAULT_HEIGHT,
 > {
     walk: Walk<'a, 'k, K, C, A, S, H>,
-    /// The key that is being given from the front, and the version given last.
+    /// The key that is being given from the front, and the version given last; none behind a key that was written once.
     front: Option<(Position, VersionMark)>,
     /// The same from the back: the number given last.
     back: Option<(Position, SeqNo)>,
@@ -352,13 +354,39 @@ where
 {
     type Item = Entry<'a, K>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        // Most keys were written once: nothing is to be remembered of those.
+        let once = if STRAIGHT && self.front.is_none() { self.walk.step(View::NEWEST) } else { None };
+        once.or_else(|| self.next_slowly())
+    }
+}
+
+impl<'a, K, C, A, S, const H: usize> Versions<'a, '_, K, C, A, S, H>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    #[inline(never)]
+    fn next_slowly(&mut self) -> Option<Entry<'a, K>> {
         let list = self.walk.list;
         loop {
             let (at, given) = match self.front {
                 Some((at, given)) => (at, Some(given)),
-                // When the walk is over, what is left is the rest of the key that the back is at.
-                None => (self.walk.next().map(|stop| stop.position).or(self.back.map(|(at, _)| at))?, None),
+                None => match self.walk.next() {
+                    Some(stop) => {
+                        if STRAIGHT {
+                            if let Some((key, visible)) = list.read_plainly(stop, View::NEWEST) {
+                                return Some(Entry::new(key, visible));
+                            }
+                        }
+                        (stop.position, None)
+                    }
+                    // The walk is over: what is left is the rest of the key that the back is at.
+                    None => (self.back?.0, None),
+                },
             };
             let next = list.next_version(at, given);
             let next = next.filter(|(next, _)| self.back.is_none_or(|(back, given)| back != at || next.seq > given));

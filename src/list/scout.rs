@@ -26,7 +26,7 @@ pub(super) const STRIDE: usize = 4;
 pub(super) const AHEAD: usize = if cfg!(target_pointer_width = "64") { 6 } else { 2 };
 
 /// Whether usual steps have code of their own, which is for speed alone.
-pub(super) const STRAIGHT: bool = cfg!(target_pointer_width = "64");
+pub(crate) const STRAIGHT: bool = cfg!(target_pointer_width = "64");
 
 /// Where in the lowest lane a walk is, as far as it knows. Blocks are raw handles, 0 if not known. Everything has four bytes and begins as
 /// zero, so that a new one is a few stores.
