@@ -162,7 +162,9 @@ impl Resting {
     }
 
     pub(crate) fn of(scout: &Scout<'_>) -> Self {
-        Self { scout: Scout { run: Run::EMPTY, ..*scout }, block: scout.run.block, len: scout.run.words.len() }
+        let Scout { heading, run, stride, near, ahead, above, turn, later, left } = *scout;
+        let scout = Scout { heading, run: Run::EMPTY, stride, near, ahead, above, turn, later, left };
+        Self { scout, block: run.block, len: run.words.len() }
     }
 }
 
@@ -255,14 +257,16 @@ where
     /// Takes up a scout from this list where it rested.
     #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
     pub(crate) fn rouse(&self, Resting { scout, block, len }: Resting) -> Scout<'_> {
+        if block == 0 {
+            return scout;
+        }
         let run = match scout.heading {
-            _ if block == 0 => Run::EMPTY,
             // What has come in between since shows when the walk goes on.
             Heading::Forward => {
                 self.run_from(block, (self.low_block(block).header().shape().count + 1).saturating_sub(len))
             }
             Heading::Backward => self.run_before(block, len),
-            Heading::Unknown | Heading::Links => Run { block, ..Run::EMPTY },
+            _ => Run { block, ..Run::EMPTY },
         };
         Scout { run, ..scout }
     }
