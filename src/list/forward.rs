@@ -88,7 +88,7 @@ where
     #[inline]
     fn stand_in_lane<'a>(&'a self, scout: &mut Scout<'a>, at: Ref<Node>) {
         let run = self.run_from(scout.near.block, scout.near.place as usize);
-        match run.split_first().or_else(|| self.split_right_of(run)) {
+        match self.split_on(run) {
             Some((entry, rest)) if entry == at.handle().0 => (scout.heading, scout.run) = (Heading::Forward, rest),
             _ => {}
         }
@@ -158,6 +158,12 @@ where
         }
     }
 
+    /// The first entry of a run, or of the block to its right, and those behind it.
+    #[inline]
+    fn split_on<'a>(&'a self, run: Run<'a>) -> Option<(u32, Run<'a>)> {
+        run.split_first().or_else(|| self.split_right_of(run))
+    }
+
     /// Asks for the nodes of the block behind one, and for the block behind that.
     #[inline(never)]
     fn ask_right(&self, block: u32) {
@@ -209,18 +215,23 @@ where
         let right = if here == 0 { 0 } else { self.block_header(here).next() };
         match self.spot_in(here, Some(next)).or_else(|| self.spot_near(right, next)) {
             Some(at) => {
-                (scout.heading, scout.run) = (Heading::Forward, self.run_from(at.block, at.place as usize + 1));
+                self.go_by_lane(scout, at);
             }
             None => self.go_along_links(scout, scout.run),
         }
+    }
+
+    /// Goes by the lane from a place where it has come to.
+    #[inline]
+    fn go_by_lane<'a>(&'a self, scout: &mut Scout<'a>, at: Spot) {
+        (scout.heading, scout.run) = (Heading::Forward, self.run_from(at.block, at.place as usize + 1));
     }
 
     /// Goes along links, until it meets the node that a run begins with.
     #[inline(never)]
     fn go_along_links<'a>(&'a self, scout: &mut Scout<'a>, run: Run<'a>) {
         if run.block != 0 {
-            let ahead = run.split_first().or_else(|| self.split_right_of(run));
-            scout.turn = ahead.and_then(|(entry, _)| self.first_under(0, entry));
+            scout.turn = self.split_on(run).and_then(|(entry, _)| self.first_under(0, entry));
         }
         (scout.heading, scout.run) = (Heading::Links, run.without_entries());
     }
@@ -239,7 +250,7 @@ where
                 self.ask_first(scout, None, NEAR);
             }
             Some(spot) => {
-                (scout.heading, scout.run) = (Heading::Forward, self.run_from(spot.block, spot.place as usize + 1));
+                self.go_by_lane(scout, spot);
             }
             None if asks_far => self.set_out_unfiled(scout, at),
             // Not filed: the lane goes on behind the place that the search came to.
@@ -394,10 +405,7 @@ where
         match scout.heading {
             // The next step sets out.
             Heading::Unknown => true,
-            Heading::Forward => {
-                let ahead = scout.run.split_first().or_else(|| self.split_right_of(scout.run));
-                ahead.and_then(|(entry, _)| self.first_under(0, entry)) == next
-            }
+            Heading::Forward => self.split_on(scout.run).and_then(|(entry, _)| self.first_under(0, entry)) == next,
             Heading::Links => scout.turn.is_some_and(|turn| self.compare(turn, self.key_at(at.position)).is_gt()),
             Heading::Backward => false,
         }

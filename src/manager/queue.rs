@@ -204,7 +204,8 @@ impl<K: Key + ?Sized, C: Comparator<K>, S: SeqClock> Shared<K, C, S> {
         rubbish: &mut Rubbish<K, C, S>,
     ) -> Vec<Arc<Tables<K, C, S>>> {
         let mut retired = Vec::new();
-        let (unflushed, floor) = (state.unflushed().id, state.unflushed().floor());
+        let unflushed = state.unflushed();
+        let (unflushed, floor) = (unflushed.id, unflushed.floor());
         state.frozen.retain(|Queued { generation, kept_for, .. }| {
             let is_late = *kept_for >= unflushed && generation.max_seq().is_some_and(|max| max > floor);
             let stays = generation.id >= unflushed || is_late;

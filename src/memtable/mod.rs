@@ -474,10 +474,7 @@ where
     where
         K: 'k,
     {
-        let arena = self.table.list.arena();
-        let shards = arena.shards();
-        let shard = arena.current_shard().checked_rem(shards.len()).and_then(|number| shards.get(number));
-        if shard.is_none_or(|shard| shard.finger.of_run().is_none()) {
+        if self.own_shard().1.finger.of_run().is_none() {
             self.table.list.fetch(count, key);
         }
     }
@@ -485,14 +482,20 @@ where
     /// Lets the calling thread in as a writer.
     #[inline]
     fn enter(&self) -> Result<Admission<'_>, InsertError> {
+        let (number, shard) = self.own_shard();
+        Writer::enter(shard, number).map(Admission).ok_or(InsertError::Sealed)
+    }
+
+    /// The calling thread's shard and its number, whatever the selector says.
+    #[inline]
+    fn own_shard(&self) -> (usize, &Shard) {
         let arena = self.table.list.arena();
         let shards = arena.shards();
         let mut number = arena.current_shard();
         if number >= shards.len() {
             number %= shards.len();
         }
-        let shard = &shards[number];
-        Writer::enter(shard, number).map(Admission).ok_or(InsertError::Sealed)
+        (number, &shards[number])
     }
 
     fn count_failure(&self) {
