@@ -15,7 +15,7 @@ use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 use crate::list::Resting;
-use crate::list::{Key, List, Position, Run, STRAIGHT, Scout, Stop, VersionMark, View};
+use crate::list::{Key, List, Position, STRAIGHT, Scout, Stop, VersionMark, View};
 
 /// The positions within bounds that are not given out yet.
 struct Walk<'a, 'k, K: ?Sized, C, A, S, const H: usize> {
@@ -70,6 +70,7 @@ where
     A: Arena,
     S: SeqClock,
 {
+    #[inline]
     fn next(&mut self) -> Option<Stop<'a>> {
         if self.done {
             return None;
@@ -84,6 +85,7 @@ where
     }
 
     /// Ends the walk for both ends, unless one has come to something.
+    #[inline]
     fn end_unless(&mut self, found: Option<Stop<'a>>) -> Option<Stop<'a>> {
         if found.is_none() {
             (self.front, self.back, self.done) = (None, None, true);
@@ -106,6 +108,7 @@ where
         !self.guards[1] || !at.is(self.front) && (!has_start || self.list.is_within_start(at, self.bounds.0))
     }
 
+    #[inline]
     fn begin(&mut self) -> Option<Stop<'a>> {
         let first = self.list.first_from(self.bounds.0, &mut self.scouts[0])?;
         Some(self.list.stop(first))
@@ -124,39 +127,45 @@ where
         self.end_unless(self.back)
     }
 
-    /// The usual step from a stop: to the next key, as expected, that was written once. None if it is not that.
-    #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: half of a step")]
-    #[inline(always)]
-    fn straight(&self, at: Stop<'a>, scout: &Scout<'a>, view: View) -> Option<(Stop<'a>, Run<'a>, Entry<'a, K>)> {
-        let (next, rest) = self.list.next_straight(at, scout).filter(|(next, _)| self.is_ahead(*next))?;
-        let (key, visible) = self.list.read_plainly(next, view)?;
-        Some((next, rest, Entry::new(key, visible)))
-    }
-
-    /// The same to the stop before.
+    /// What there is at a stop that the front has come to, if that is ahead, and was written once.
     #[inline]
-    fn straight_back(&self, at: Stop<'a>, scout: &Scout<'a>, view: View) -> Option<(Stop<'a>, Run<'a>, Entry<'a, K>)> {
-        let (next, rest) = self.list.previous_straight(at, scout).filter(|(next, _)| self.is_left(*next))?;
+    fn read_ahead(&self, next: Stop<'a>, view: View) -> Option<Entry<'a, K>> {
+        if !self.is_ahead(next) {
+            return None;
+        }
         let (key, visible) = self.list.read_plainly(next, view)?;
-        Some((next, rest, Entry::new(key, visible)))
+        Some(Entry::new(key, visible))
     }
 
-    /// The usual step of the front. None, and nothing is changed, if it is not that.
+    /// The same of the back.
+    #[inline]
+    fn read_left(&self, next: Stop<'a>, view: View) -> Option<Entry<'a, K>> {
+        if !self.is_left(next) {
+            return None;
+        }
+        let (key, visible) = self.list.read_plainly(next, view)?;
+        Some(Entry::new(key, visible))
+    }
+
+    /// The usual step of the front: to the next key, as expected, that was written once. None, and it stands where it stood, if it is
+    /// not that.
     #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: half of a step")]
     #[inline(always)]
     fn step(&mut self, view: View) -> Option<Entry<'a, K>> {
-        let (next, rest, entry) = self.straight(self.front?, &self.scouts[0], view)?;
+        let next = self.list.next_straight(self.front?, &mut self.scouts[0])?;
+        let entry = self.read_ahead(next, view)?;
         self.front = Some(next);
-        self.scouts[0].go_on(rest);
+        self.scouts[0].go_on();
         Some(entry)
     }
 
-    /// The usual step of the back. None, and nothing is changed, if it is not that.
+    /// The same of the back.
     #[inline]
     fn step_back(&mut self, view: View) -> Option<Entry<'a, K>> {
-        let (next, rest, entry) = self.straight_back(self.back?, &self.scouts[1], view)?;
+        let next = self.list.previous_straight(self.back?, &mut self.scouts[1])?;
+        let entry = self.read_left(next, view)?;
         self.back = Some(next);
-        self.scouts[1].go_on(rest);
+        self.scouts[1].go_back();
         Some(entry)
     }
 }
@@ -243,9 +252,10 @@ where
         loop {
             if let Some(mut at) = self.walk.front {
                 let mut scout = self.walk.scouts[0];
-                while let Some((next, rest, entry)) = self.walk.straight(at, &scout, self.view) {
+                while let Some(next) = self.walk.list.next_straight(at, &mut scout) {
+                    let Some(entry) = self.walk.read_ahead(next, self.view) else { break };
                     at = next;
-                    scout.go_on(rest);
+                    scout.go_on();
                     folded = f(folded, entry);
                 }
                 (self.walk.front, self.walk.scouts[0]) = (Some(at), scout);
@@ -275,9 +285,10 @@ where
         loop {
             if let Some(mut at) = self.walk.back {
                 let mut scout = self.walk.scouts[1];
-                while let Some((next, rest, entry)) = self.walk.straight_back(at, &scout, self.view) {
+                while let Some(next) = self.walk.list.previous_straight(at, &mut scout) {
+                    let Some(entry) = self.walk.read_left(next, self.view) else { break };
                     at = next;
-                    scout.go_on(rest);
+                    scout.go_back();
                     folded = f(folded, entry);
                 }
                 (self.walk.back, self.walk.scouts[1]) = (Some(at), scout);

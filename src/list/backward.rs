@@ -15,7 +15,7 @@ use super::block::{Arrival, Digest, Look, Narrow};
 use super::lane::{Goal, Target};
 use super::node::{Node, NodeRef, Ref};
 use super::prefetch::Cache;
-use super::scout::{Heading, Run, STRAIGHT, Scout, Seeker};
+use super::scout::{Heading, STRAIGHT, Scout, Seeker};
 use super::search::{Found, Gap};
 use super::{Key, List};
 
@@ -57,33 +57,39 @@ where
         found
     }
 
-    /// The node before another, if the block that the walk is in knows it: the usual step.
+    /// The node before another, if the blocks that the walk knows tell: the usual step. The scout is to [go along](Scout::go_back) then;
+    /// all that changes before is that at the start of a block it goes behind the last entry of the one to the left.
     #[inline]
     pub(super) fn step_straight_back<'a>(
         &'a self,
-        scout: &Scout<'a>,
+        scout: &mut Scout<'a>,
         at: Ref<Node>,
-    ) -> Option<(Ref<Node>, NodeRef<'a>, Run<'a>)> {
+    ) -> Option<(Ref<Node>, NodeRef<'a>)> {
         if !STRAIGHT {
             return None;
         }
-        let (entry, rest) = scout.run.split_last()?;
-        let entry = self.first_under(0, entry)?;
+        let entry = self.first_under(0, self.entry_behind(scout)?)?;
         let node = self.node(entry);
-        (node.header().next.follow() == Some(at)).then_some((entry, node, rest))
+        (node.header().next.follow() == Some(at)).then_some((entry, node))
+    }
+
+    /// The entry before where a walk back is, if need be that at the end of the block to the left.
+    #[inline]
+    fn entry_behind<'a>(&'a self, scout: &mut Scout<'a>) -> Option<u32> {
+        if scout.run.is_at_start() && scout.left[0] != 0 {
+            self.enter_left(scout);
+        }
+        scout.run.behind()
     }
 
     /// The node before `at`, by the lanes if they know, else by a search.
     pub(super) fn step_back<'a>(&'a self, scout: &mut Scout<'a>, at: Ref<Node>) -> Option<Ref<Node>> {
         if scout.heading == Heading::Backward {
-            if scout.run.is_empty() && scout.left[0] != 0 {
-                self.enter_left(scout);
-            }
-            if let Some((entry, rest)) = scout.run.split_last() {
+            if let Some(entry) = self.entry_behind(scout) {
                 let entry = self.first_under(0, entry);
                 if let Some(Gap { pred, .. }) = self.last_before(entry, at) {
                     if pred == entry {
-                        scout.go_on(rest);
+                        scout.go_back();
                     }
                     return pred;
                 }
@@ -118,16 +124,17 @@ where
         let entry = block.guess(Narrow::of(&self.comparator, key, block.header().shape().skip));
         let is_at = self.first_under(0, block.handle(entry)) == at;
         scout.heading = Heading::Backward;
-        scout.run = self.run_before(scout.near.block, entry + usize::from(!is_at));
+        scout.run = self.run_at(scout.near.block, entry + usize::from(!is_at));
         self.find_in_parent(scout, scout.near.block);
         scout.left[0] = self.take_left(scout);
         self.look_left(scout);
     }
 
     /// Into the block to the left: its nodes are on their way already.
+    #[inline(never)]
     fn enter_left<'a>(&'a self, scout: &mut Scout<'a>) {
         scout.near.block = scout.left[0];
-        scout.run = self.run_from(scout.near.block, 0);
+        scout.run = self.run_to(scout.near.block);
         let known = scout.left;
         scout.left = core::array::from_fn(|index| known.get(index + 1).copied().unwrap_or(0));
         scout.stride += u32::from(scout.stride < LONG && self.is_huge());

@@ -29,7 +29,6 @@
 use core::cmp::Ordering;
 use core::fmt;
 use core::mem;
-use core::ops::Range;
 
 use crate::comparator::Comparator;
 #[cfg(target_pointer_width = "64")]
@@ -493,10 +492,10 @@ impl<D: Digest, const N: usize> Block<D, N> {
         self.handles.iter().take(to.saturating_add(1)).skip(from).map(|handle| handle.load(order::FOLLOW))
     }
 
-    /// The words that hold the handles of some entries.
+    /// The words that hold the handles of the first entries.
     #[inline]
-    pub(super) fn words(&self, entries: Range<usize>) -> &[AtomicU32] {
-        self.handles.get(entries).unwrap_or_default()
+    pub(super) fn words(&self, entries: usize) -> &[AtomicU32] {
+        self.handles.get(..entries).unwrap_or_default()
     }
 
     /// The first entry with this handle.

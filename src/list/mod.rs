@@ -60,7 +60,7 @@ pub(crate) use position::Kept;
 pub(crate) use position::{Position, Stop, VersionMark, View, Visible};
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub(crate) use scout::Resting;
-pub(crate) use scout::{Run, STRAIGHT, Scout};
+pub(crate) use scout::{STRAIGHT, Scout};
 pub use transparent::Frozen;
 pub(crate) use write::{Refusal, Rule, Write, Written};
 

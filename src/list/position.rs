@@ -12,7 +12,7 @@ use super::lane::Goal;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 use super::node::{ChainWord, Version};
 use super::node::{Kind, Node, NodeRef, Ref, VersionRef};
-use super::scout::{Run, STRAIGHT, Scout};
+use super::scout::{STRAIGHT, Scout};
 use super::search::Found;
 use super::version::{Above, Chain, GREATEST, Mark};
 use super::{Key, List};
@@ -195,9 +195,9 @@ where
     /// The stop behind another, if it takes but a link to get there; none may also mean that [`next_stop`](Self::next_stop) has
     /// to look.
     #[inline]
-    pub(crate) fn next_straight<'a>(&'a self, at: Stop<'a>, scout: &Scout<'a>) -> Option<(Stop<'a>, Run<'a>)> {
-        let (at, node, rest) = self.step_straight(scout, at.node)?;
-        Some((Stop { position: Position(at), node }, rest))
+    pub(crate) fn next_straight<'a>(&'a self, at: Stop<'a>, scout: &mut Scout<'a>) -> Option<Stop<'a>> {
+        let (at, node) = self.step_straight(scout, at.node)?;
+        Some(Stop { position: Position(at), node })
     }
 
     /// The stop behind another; `scout` remembers what it has seen from there.
@@ -215,12 +215,13 @@ where
     /// The stop before another, if the lane tells it at once; none may also mean that
     /// [`previous_position`](Self::previous_position) has to look.
     #[inline]
-    pub(crate) fn previous_straight<'a>(&'a self, at: Stop<'a>, scout: &Scout<'a>) -> Option<(Stop<'a>, Run<'a>)> {
-        let (at, node, rest) = self.step_straight_back(scout, at.position.0)?;
-        Some((Stop { position: Position(at), node }, rest))
+    pub(crate) fn previous_straight<'a>(&'a self, at: Stop<'a>, scout: &mut Scout<'a>) -> Option<Stop<'a>> {
+        let (at, node) = self.step_straight_back(scout, at.position.0)?;
+        Some(Stop { position: Position(at), node })
     }
 
     /// The first position that is not before a bound.
+    #[inline]
     pub(crate) fn first_from<'a>(&'a self, bound: Bound<&K>, scout: &mut Scout<'a>) -> Option<Position> {
         let key = match bound {
             Bound::Unbounded => {

@@ -33,7 +33,7 @@ pub(crate) const STRAIGHT: bool = cfg!(target_pointer_width = "64");
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scout<'a> {
     pub(super) heading: Heading,
-    /// Of a walk by the lane: what comes next in the block it is in. Of a walk back the last comes first.
+    /// Of a walk by the lane, and of one back: where it is in its block.
     pub(super) run: Run<'a>,
     /// Of a walk that asks far ahead: how many nodes are asked for next, or, of a long one, that it is that. Of a walk back: how many
     /// blocks it has gone on to, up to a long one's.
@@ -53,38 +53,46 @@ pub(crate) struct Scout<'a> {
     pub(super) left: [u32; AHEAD],
 }
 
-/// Entries side by side in a block of the lowest lane, which a walk comes to next. Whoever owns the block may change them at any time;
-/// they may be followed all the same (`block`, 2), and lead where the links say or are not believed.
+/// The entries of a block of the lowest lane, side by side, and a place between them. Whoever owns the block may change them at any
+/// time; they may be followed all the same (`block`, 2), and lead where the links say or are not believed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<'a> {
+    /// All entries of the block; none where a walk knows no place.
     words: &'a [AtomicU32],
+    /// How many of them lie before the place. (An index, so that a step changes one word.)
+    at: u32,
     /// The block, raw; not 0 where a walk goes by the lane, or back.
     pub(super) block: u32,
 }
 
 impl Run<'_> {
-    const EMPTY: Self = Self { words: &[], block: 0 };
+    const EMPTY: Self = Self { words: &[], at: 0, block: 0 };
 
-    #[inline]
-    pub(super) fn is_empty(self) -> bool {
-        self.words.is_empty()
-    }
-
-    /// Where it is, with no entries.
+    /// The block, with no entries.
     pub(super) fn without_entries(self) -> Self {
         Self { words: &[], ..self }
     }
 
-    /// The first entry, raw, and what is behind it.
+    /// The entry behind the place, raw.
     #[inline]
-    pub(super) fn split_first(self) -> Option<(u32, Self)> {
-        self.words.split_first().map(|(first, words)| (first.load(order::FOLLOW), Self { words, ..self }))
+    pub(super) fn ahead(self) -> Option<u32> {
+        Some(self.words.get(self.at as usize)?.load(order::FOLLOW))
     }
 
-    /// The last entry, raw, and what is before it.
+    /// The entry before the place, raw.
     #[inline]
-    pub(super) fn split_last(self) -> Option<(u32, Self)> {
-        self.words.split_last().map(|(last, words)| (last.load(order::FOLLOW), Self { words, ..self }))
+    pub(super) fn behind(self) -> Option<u32> {
+        Some(self.words.get(self.at.wrapping_sub(1) as usize)?.load(order::FOLLOW))
+    }
+
+    #[inline]
+    pub(super) fn is_at_start(self) -> bool {
+        self.at == 0
+    }
+
+    #[inline]
+    pub(super) fn is_at_end(self) -> bool {
+        self.at as usize >= self.words.len()
     }
 }
 
@@ -115,11 +123,17 @@ pub(super) enum Heading {
     Backward,
 }
 
-impl<'a> Scout<'a> {
-    /// Goes along with a straight step, which has left so much of the run.
+impl Scout<'_> {
+    /// Goes along with a straight step. (Along links the number says nothing.)
     #[inline]
-    pub(crate) fn go_on(&mut self, rest: Run<'a>) {
-        self.run = rest;
+    pub(crate) fn go_on(&mut self) {
+        self.run.at = self.run.at.wrapping_add(1);
+    }
+
+    /// Goes along with a straight step back.
+    #[inline]
+    pub(crate) fn go_back(&mut self) {
+        self.run.at = self.run.at.wrapping_sub(1);
     }
 
     /// Whether a walk forward goes by the lane, for tests.
@@ -149,22 +163,22 @@ impl<'a> Scout<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resting {
     scout: Scout<'static>,
-    /// Where its run was, and how long.
+    /// Where it was.
     block: u32,
-    len: usize,
+    at: u32,
 }
 
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 impl Resting {
     /// Knows nothing.
     pub(crate) const fn new() -> Self {
-        Self { scout: Scout::new(), block: 0, len: 0 }
+        Self { scout: Scout::new(), block: 0, at: 0 }
     }
 
     pub(crate) fn of(scout: &Scout<'_>) -> Self {
         let Scout { heading, run, stride, near, ahead, above, turn, later, left } = *scout;
         let scout = Scout { heading, run: Run::EMPTY, stride, near, ahead, above, turn, later, left };
-        Self { scout, block: run.block, len: run.words.len() }
+        Self { scout, block: run.block, at: run.at }
     }
 }
 
@@ -256,32 +270,30 @@ where
 
     /// Takes up a scout from this list where it rested.
     #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
-    pub(crate) fn rouse(&self, Resting { scout, block, len }: Resting) -> Scout<'_> {
+    pub(crate) fn rouse(&self, Resting { scout, block, at }: Resting) -> Scout<'_> {
         if block == 0 {
             return scout;
         }
         let run = match scout.heading {
             // What has come in between since shows when the walk goes on.
-            Heading::Forward => {
-                self.run_from(block, (self.low_block(block).header().shape().count + 1).saturating_sub(len))
-            }
-            Heading::Backward => self.run_before(block, len),
-            _ => Run { block, ..Run::EMPTY },
+            Heading::Forward | Heading::Backward => self.run_at(block, at as usize),
+            Heading::Links | Heading::Unknown => Run { block, ..Run::EMPTY },
         };
         Scout { run, ..scout }
     }
 
-    /// The entries of a block from one on.
+    /// The place before an entry of a block.
     #[inline]
-    pub(super) fn run_from(&self, block: u32, place: usize) -> Run<'_> {
-        let low = self.low_block(block);
-        Run { words: low.words(place..low.header().shape().count + 1), block }
+    pub(super) fn run_at(&self, block: u32, place: usize) -> Run<'_> {
+        Run { at: place as u32, ..self.run_to(block) }
     }
 
-    /// The entries of a block before one.
+    /// The place behind the last entry of a block.
     #[inline]
-    pub(super) fn run_before(&self, block: u32, place: usize) -> Run<'_> {
-        Run { words: self.low_block(block).words(0..place), block }
+    pub(super) fn run_to(&self, block: u32) -> Run<'_> {
+        let low = self.low_block(block);
+        let words = low.words(low.header().shape().count + 1);
+        Run { words, at: words.len() as u32, block }
     }
 
     /// Asks for the nodes of a block at a key's place, in the direction of the walk, and for the block behind them. Returns the
