@@ -120,12 +120,12 @@ where
     #[inline(always)]
     fn step(&mut self) -> Option<Entry<'a, K>> {
         let Place::Before(at) = self.place else { return None };
-        let next = self.list.next_straight(at, &mut self.scouts[0])?;
+        let (next, rest) = self.list.next_straight(at, &mut self.scouts[0])?;
         let (key, visible) = self.list.read_plainly(at, self.view)?;
         // The cursor stands before it from now on: what `entry` shows is what the next step gives.
         self.list.read_plainly(next, self.view)?;
         self.place = Place::Before(next);
-        self.scouts[0].go_on();
+        self.scouts[0].go_on(rest);
         Some(Entry::new(key, visible))
     }
 

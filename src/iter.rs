@@ -152,20 +152,20 @@ where
     #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: half of a step")]
     #[inline(always)]
     fn step(&mut self, view: View) -> Option<Entry<'a, K>> {
-        let next = self.list.next_straight(self.front?, &mut self.scouts[0])?;
+        let (next, rest) = self.list.next_straight(self.front?, &mut self.scouts[0])?;
         let entry = self.read_ahead(next, view)?;
         self.front = Some(next);
-        self.scouts[0].go_on();
+        self.scouts[0].go_on(rest);
         Some(entry)
     }
 
     /// The same of the back.
     #[inline]
     fn step_back(&mut self, view: View) -> Option<Entry<'a, K>> {
-        let next = self.list.previous_straight(self.back?, &mut self.scouts[1])?;
+        let (next, rest) = self.list.previous_straight(self.back?, &mut self.scouts[1])?;
         let entry = self.read_left(next, view)?;
         self.back = Some(next);
-        self.scouts[1].go_back();
+        self.scouts[1].go_on(rest);
         Some(entry)
     }
 }
@@ -252,10 +252,10 @@ where
         loop {
             if let Some(mut at) = self.walk.front {
                 let mut scout = self.walk.scouts[0];
-                while let Some(next) = self.walk.list.next_straight(at, &mut scout) {
+                while let Some((next, rest)) = self.walk.list.next_straight(at, &mut scout) {
                     let Some(entry) = self.walk.read_ahead(next, self.view) else { break };
                     at = next;
-                    scout.go_on();
+                    scout.go_on(rest);
                     folded = f(folded, entry);
                 }
                 (self.walk.front, self.walk.scouts[0]) = (Some(at), scout);
@@ -285,10 +285,10 @@ where
         loop {
             if let Some(mut at) = self.walk.back {
                 let mut scout = self.walk.scouts[1];
-                while let Some(next) = self.walk.list.previous_straight(at, &mut scout) {
+                while let Some((next, rest)) = self.walk.list.previous_straight(at, &mut scout) {
                     let Some(entry) = self.walk.read_left(next, self.view) else { break };
                     at = next;
-                    scout.go_back();
+                    scout.go_on(rest);
                     folded = f(folded, entry);
                 }
                 (self.walk.back, self.walk.scouts[1]) = (Some(at), scout);

@@ -15,7 +15,7 @@ use super::block::{Arrival, Digest, Look, Narrow};
 use super::lane::{Goal, Target};
 use super::node::{Node, NodeRef, Ref};
 use super::prefetch::Cache;
-use super::scout::{Heading, STRAIGHT, Scout, Seeker};
+use super::scout::{Heading, Rest, STRAIGHT, Scout, Seeker};
 use super::search::{Found, Gap};
 use super::{Key, List};
 
@@ -57,39 +57,40 @@ where
         found
     }
 
-    /// The node before another, if the blocks that the walk knows tell: the usual step. The scout is to [go along](Scout::go_back) then;
-    /// all that changes before is that at the start of a block it goes behind the last entry of the one to the left.
+    /// The node before another, if the blocks that the walk knows tell: the usual step. The scout is to [go along](Scout::go_on) then;
+    /// all that changes before is that at the start of a block it goes on to the one to the left.
     #[inline]
     pub(super) fn step_straight_back<'a>(
         &'a self,
         scout: &mut Scout<'a>,
         at: Ref<Node>,
-    ) -> Option<(Ref<Node>, NodeRef<'a>)> {
+    ) -> Option<(Ref<Node>, NodeRef<'a>, Rest<'a>)> {
         if !STRAIGHT {
             return None;
         }
-        let entry = self.first_under(0, self.entry_behind(scout)?)?;
+        let (entry, rest) = self.entry_behind(scout)?;
+        let entry = self.first_under(0, entry)?;
         let node = self.node(entry);
-        (node.header().next.follow() == Some(at)).then_some((entry, node))
+        (node.header().next.follow() == Some(at)).then_some((entry, node, rest))
     }
 
     /// The entry before where a walk back is, if need be that at the end of the block to the left.
     #[inline]
-    fn entry_behind<'a>(&'a self, scout: &mut Scout<'a>) -> Option<u32> {
-        if scout.run.is_at_start() && scout.left[0] != 0 {
+    fn entry_behind<'a>(&'a self, scout: &mut Scout<'a>) -> Option<(u32, Rest<'a>)> {
+        if scout.run.is_empty() && scout.left[0] != 0 {
             self.enter_left(scout);
         }
-        scout.run.behind()
+        scout.run.split_last()
     }
 
     /// The node before `at`, by the lanes if they know, else by a search.
     pub(super) fn step_back<'a>(&'a self, scout: &mut Scout<'a>, at: Ref<Node>) -> Option<Ref<Node>> {
         if scout.heading == Heading::Backward {
-            if let Some(entry) = self.entry_behind(scout) {
+            if let Some((entry, rest)) = self.entry_behind(scout) {
                 let entry = self.first_under(0, entry);
                 if let Some(Gap { pred, .. }) = self.last_before(entry, at) {
                     if pred == entry {
-                        scout.go_back();
+                        scout.go_on(rest);
                     }
                     return pred;
                 }
@@ -124,7 +125,7 @@ where
         let entry = block.guess(Narrow::of(&self.comparator, key, block.header().shape().skip));
         let is_at = self.first_under(0, block.handle(entry)) == at;
         scout.heading = Heading::Backward;
-        scout.run = self.run_at(scout.near.block, entry + usize::from(!is_at));
+        scout.run = self.run_before(scout.near.block, entry + usize::from(!is_at));
         self.find_in_parent(scout, scout.near.block);
         scout.left[0] = self.take_left(scout);
         self.look_left(scout);
@@ -134,7 +135,7 @@ where
     #[inline(never)]
     fn enter_left<'a>(&'a self, scout: &mut Scout<'a>) {
         scout.near.block = scout.left[0];
-        scout.run = self.run_to(scout.near.block);
+        scout.run = self.run_from(scout.near.block, 0);
         let known = scout.left;
         scout.left = core::array::from_fn(|index| known.get(index + 1).copied().unwrap_or(0));
         scout.stride += u32::from(scout.stride < LONG && self.is_huge());

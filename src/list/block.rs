@@ -29,6 +29,7 @@
 use core::cmp::Ordering;
 use core::fmt;
 use core::mem;
+use core::ops::Range;
 
 use crate::comparator::Comparator;
 #[cfg(target_pointer_width = "64")]
@@ -492,10 +493,12 @@ impl<D: Digest, const N: usize> Block<D, N> {
         self.handles.iter().take(to.saturating_add(1)).skip(from).map(|handle| handle.load(order::FOLLOW))
     }
 
-    /// The words that hold the handles of the first entries.
+    /// The words that hold the handles of some entries. (Where they begin does not wait for how many there are: a walk that comes to
+    /// another block looks at the first of them at once.)
     #[inline]
-    pub(super) fn words(&self, entries: usize) -> &[AtomicU32] {
-        self.handles.get(..entries).unwrap_or_default()
+    pub(super) fn words(&self, entries: Range<usize>) -> &[AtomicU32] {
+        let end = entries.end.min(self.handles.len());
+        &self.handles[entries.start.min(end)..end]
     }
 
     /// The first entry with this handle.

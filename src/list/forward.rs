@@ -1,18 +1,18 @@
 //! Walking forward, in one of two ways.
 //!
-//! *By the lane*, where that has every node and the table is not large. The walk stands between entries of a block: in a run. The one
-//! ahead should be the next node; the link says whether it is:
+//! *By the lane*, where that has every node and the table is not large. The walk holds the run of entries that are left in its block.
+//! The first of them should be the next node; the link says whether it is:
 //!
 //! ```text
 //! block   [ n7 n8 n9 | n10 n11 n12 ] ──> [ n13 ... ]
-//!            at ──^   └── ahead
-//! base     n9 ──> n10      the link has to name the entry ahead
+//!            at ──^   └── run ──┘        └ known by then, too
+//! base     n9 ──> n10      the link has to name what the run begins with
 //! ```
 //!
 //! A processor that takes the branch "it does" for granted has the addresses of a whole run before it has seen one link: instead of
 //! waiting for link, chunk table, link it reads several nodes at once. At the end of a run comes the block to the right. If the link
 //! names another node, the walk goes there, as the links are the truth, and looks for its place in the lane; if the lane lacks the
-//! node, it goes along links up to the entry ahead. (If entries have moved meanwhile, that may lie behind. Then the walk
+//! node, it goes along links up to the one that the run begins with. (If entries have moved meanwhile, that may lie behind. Then the walk
 //! goes on unaided.)
 //!
 //! *Along links*, in large tables, where what the processor has on its way by itself is not far enough ahead, and where lanes are sparse:
@@ -37,7 +37,7 @@ use super::node::{Node, NodeRef, Ref};
 #[cfg(all(test, feature = "std", not(any(loom, shuttle)), any(target_arch = "x86_64", target_arch = "aarch64")))]
 use super::position::Stop;
 use super::prefetch::{self, Cache};
-use super::scout::{Heading, NEAR, Run, STRAIGHT, STRIDE, Scout, Seeker, Spot};
+use super::scout::{Heading, NEAR, Rest, Run, STRAIGHT, STRIDE, Scout, Seeker, Spot};
 use super::search::Found;
 use super::{Key, LaneDensity, List};
 
@@ -87,13 +87,16 @@ where
     /// Begins to walk forward by the lane at the node to which a search has led, if that is where it came to the lane.
     #[inline]
     fn stand_in_lane<'a>(&'a self, scout: &mut Scout<'a>, at: Ref<Node>) {
-        let mut run = self.run_at(scout.near.block, scout.near.place as usize);
-        if run.is_at_end() {
-            run = self.run_right_of(run.block).unwrap_or(run);
+        let mut run = self.run_from(scout.near.block, scout.near.place as usize);
+        if run.is_empty() {
+            run = self.run_right_of(run).unwrap_or(run);
         }
-        if run.ahead() == Some(at.handle().0) {
-            (scout.heading, scout.run) = (Heading::Forward, run);
-            scout.go_on();
+        match run.split_first() {
+            Some((entry, rest)) if entry == at.handle().0 => {
+                (scout.heading, scout.run) = (Heading::Forward, run);
+                scout.go_on(rest);
+            }
+            _ => {}
         }
     }
 
@@ -120,7 +123,7 @@ where
     }
 
     /// The node behind another, if that takes but a link: the usual step. The scout is to [go along](Scout::go_on) then; all that
-    /// changes before is that at the end of a block it goes before the first entry of the next.
+    /// changes before is that at the end of a block it goes on to the next.
     ///
     /// By the lane it does not wait for the link: which node is next, and where, is known by then, and the link has to agree. (A walk
     /// along links waits for a link, for where the chunk begins, for the next link: twice as long where all is in the first cache.)
@@ -129,47 +132,40 @@ where
         &'a self,
         scout: &mut Scout<'a>,
         node: NodeRef<'_>,
-    ) -> Option<(Ref<Node>, NodeRef<'a>)> {
+    ) -> Option<(Ref<Node>, NodeRef<'a>, Rest<'a>)> {
         if !STRAIGHT {
             return None;
         }
         let link = &node.header().next;
-        let entry = match (scout.run.ahead(), scout.heading) {
-            (Some(entry), _) => entry,
+        let (entry, rest) = match (scout.run.split_first(), scout.heading) {
+            (Some(ahead), _) => ahead,
             (None, Heading::Forward) => self.turn_page(scout)?,
             (None, Heading::Links) => {
                 let next = link.follow()?;
-                return (scout.turn != Some(next)).then(|| (next, self.node(next)));
+                return (scout.turn != Some(next)).then(|| (next, self.node(next), Rest::NONE));
             }
             (None, _) => return None,
         };
         let next = self.first_under(0, entry)?;
-        (link.follow() == Some(next)).then(|| (next, self.node(next)))
+        (link.follow() == Some(next)).then(|| (next, self.node(next), rest))
     }
 
-    /// Goes before the first entry of the next block, and says which that is.
+    /// Goes on to the next block, and says what its first entry is.
     #[inline]
-    fn turn_page<'a>(&'a self, scout: &mut Scout<'a>) -> Option<u32> {
-        scout.run = self.run_right_of(scout.run.block)?;
+    fn turn_page<'a>(&'a self, scout: &mut Scout<'a>) -> Option<(u32, Rest<'a>)> {
+        let right = self.run_right_of(scout.run)?;
+        scout.run = right;
         if self.is_large() {
-            self.ask_right(scout.run.block);
+            self.ask_right(right.block);
         }
-        scout.run.ahead()
+        right.split_first()
     }
 
-    /// The place before the first entry of the block to the right of one.
-    #[inline]
-    fn run_right_of(&self, block: u32) -> Option<Run<'_>> {
-        match self.block_header(block).next() {
-            0 => None,
-            right => Some(self.run_at(right, 0)),
-        }
-    }
-
-    /// The entry behind a place, in its block or at the beginning of the next.
+    /// The first entry of a run, or of the block to its right.
     #[inline]
     fn entry_ahead(&self, run: Run<'_>) -> Option<u32> {
-        run.ahead().or_else(|| self.run_right_of(run.block)?.ahead())
+        let (entry, _) = run.split_first().or_else(|| self.run_right_of(run)?.split_first())?;
+        Some(entry)
     }
 
     /// Asks for the nodes of the block behind one, and for the block behind that.
@@ -199,8 +195,8 @@ where
         if !matches!(scout.heading, Heading::Forward | Heading::Links) {
             self.set_out(scout, at);
         }
-        match (scout.heading, scout.run.ahead()) {
-            (Heading::Forward, Some(entry)) if entry == next.handle().0 => scout.go_on(),
+        match (scout.heading, scout.run.split_first()) {
+            (Heading::Forward, Some((entry, rest))) if entry == next.handle().0 => scout.go_on(rest),
             (Heading::Forward, _) => self.find_again(scout, next),
             (Heading::Links, _) if scout.turn == Some(next) => {
                 if self.asks_far() {
@@ -232,7 +228,7 @@ where
     /// Goes by the lane from a place where it has come to.
     #[inline]
     fn go_by_lane<'a>(&'a self, scout: &mut Scout<'a>, at: Spot) {
-        (scout.heading, scout.run) = (Heading::Forward, self.run_at(at.block, at.place as usize + 1));
+        (scout.heading, scout.run) = (Heading::Forward, self.run_from(at.block, at.place as usize + 1));
     }
 
     /// Goes along links, until it meets the node behind a place in the lane.
@@ -263,7 +259,7 @@ where
             None if asks_far => self.set_out_unfiled(scout, at),
             // Not filed: the lane goes on behind the place that the search came to.
             None if scout.near.block != 0 => {
-                self.go_along_links(scout, self.run_at(scout.near.block, scout.near.place as usize));
+                self.go_along_links(scout, self.run_from(scout.near.block, scout.near.place as usize));
             }
             None => {}
         }

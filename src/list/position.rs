@@ -12,7 +12,7 @@ use super::lane::Goal;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 use super::node::{ChainWord, Version};
 use super::node::{Kind, Node, NodeRef, Ref, VersionRef};
-use super::scout::{STRAIGHT, Scout};
+use super::scout::{Rest, STRAIGHT, Scout};
 use super::search::Found;
 use super::version::{Above, Chain, GREATEST, Mark};
 use super::{Key, List};
@@ -195,9 +195,9 @@ where
     /// The stop behind another, if it takes but a link to get there; none may also mean that [`next_stop`](Self::next_stop) has
     /// to look.
     #[inline]
-    pub(crate) fn next_straight<'a>(&'a self, at: Stop<'a>, scout: &mut Scout<'a>) -> Option<Stop<'a>> {
-        let (at, node) = self.step_straight(scout, at.node)?;
-        Some(Stop { position: Position(at), node })
+    pub(crate) fn next_straight<'a>(&'a self, at: Stop<'a>, scout: &mut Scout<'a>) -> Option<(Stop<'a>, Rest<'a>)> {
+        let (at, node, rest) = self.step_straight(scout, at.node)?;
+        Some((Stop { position: Position(at), node }, rest))
     }
 
     /// The stop behind another; `scout` remembers what it has seen from there.
@@ -215,9 +215,9 @@ where
     /// The stop before another, if the lane tells it at once; none may also mean that
     /// [`previous_position`](Self::previous_position) has to look.
     #[inline]
-    pub(crate) fn previous_straight<'a>(&'a self, at: Stop<'a>, scout: &mut Scout<'a>) -> Option<Stop<'a>> {
-        let (at, node) = self.step_straight_back(scout, at.position.0)?;
-        Some(Stop { position: Position(at), node })
+    pub(crate) fn previous_straight<'a>(&'a self, at: Stop<'a>, scout: &mut Scout<'a>) -> Option<(Stop<'a>, Rest<'a>)> {
+        let (at, node, rest) = self.step_straight_back(scout, at.position.0)?;
+        Some((Stop { position: Position(at), node }, rest))
     }
 
     /// The first position that is not before a bound.

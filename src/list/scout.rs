@@ -33,7 +33,7 @@ pub(crate) const STRAIGHT: bool = cfg!(target_pointer_width = "64");
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scout<'a> {
     pub(super) heading: Heading,
-    /// Of a walk by the lane, and of one back: where it is in its block.
+    /// Of a walk by the lane, and of one back: what is left of the block it is in.
     pub(super) run: Run<'a>,
     /// Of a walk that asks far ahead: how many nodes are asked for next, or, of a long one, that it is that. Of a walk back: how many
     /// blocks it has gone on to, up to a long one's.
@@ -53,47 +53,49 @@ pub(crate) struct Scout<'a> {
     pub(super) left: [u32; AHEAD],
 }
 
-/// The entries of a block of the lowest lane, side by side, and a place between them. Whoever owns the block may change them at any
-/// time; they may be followed all the same (`block`, 2), and lead where the links say or are not believed.
+/// Entries side by side in a block of the lowest lane, which a walk comes to next: forward the first of them, back the last. Whoever owns
+/// the block may change them at any time; they may be followed all the same (`block`, 2), and lead where the links say or are not believed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<'a> {
-    /// All entries of the block; none where a walk knows no place.
     words: &'a [AtomicU32],
-    /// How many of them lie before the place. (An index, so that a step changes one word.)
-    at: u32,
     /// The block, raw; not 0 where a walk goes by the lane, or back.
     pub(super) block: u32,
+    /// The block to the right, as of when the walk came to this one: known by the time the walk comes to that. 0 if there was none.
+    right: u32,
 }
 
-impl Run<'_> {
-    const EMPTY: Self = Self { words: &[], at: 0, block: 0 };
+impl<'a> Run<'a> {
+    const EMPTY: Self = Self { words: &[], block: 0, right: 0 };
 
-    /// The block, with no entries.
+    /// Where it is, with no entries.
     pub(super) fn without_entries(self) -> Self {
         Self { words: &[], ..self }
     }
 
-    /// The entry behind the place, raw.
     #[inline]
-    pub(super) fn ahead(self) -> Option<u32> {
-        Some(self.words.get(self.at as usize)?.load(order::FOLLOW))
+    pub(super) fn is_empty(self) -> bool {
+        self.words.is_empty()
     }
 
-    /// The entry before the place, raw.
+    /// The first entry, raw, and what is behind it.
     #[inline]
-    pub(super) fn behind(self) -> Option<u32> {
-        Some(self.words.get(self.at.wrapping_sub(1) as usize)?.load(order::FOLLOW))
+    pub(super) fn split_first(self) -> Option<(u32, Rest<'a>)> {
+        self.words.split_first().map(|(first, rest)| (first.load(order::FOLLOW), Rest(rest)))
     }
 
+    /// The last entry, raw, and what is before it.
     #[inline]
-    pub(super) fn is_at_start(self) -> bool {
-        self.at == 0
+    pub(super) fn split_last(self) -> Option<(u32, Rest<'a>)> {
+        self.words.split_last().map(|(last, rest)| (last.load(order::FOLLOW), Rest(rest)))
     }
+}
 
-    #[inline]
-    pub(super) fn is_at_end(self) -> bool {
-        self.at as usize >= self.words.len()
-    }
+/// What a step leaves of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rest<'a>(&'a [AtomicU32]);
+
+impl Rest<'_> {
+    pub(super) const NONE: Self = Self(&[]);
 }
 
 /// A block and one of its entries.
@@ -123,17 +125,11 @@ pub(super) enum Heading {
     Backward,
 }
 
-impl Scout<'_> {
-    /// Goes along with a straight step. (Along links the number says nothing.)
+impl<'a> Scout<'a> {
+    /// Goes along with a step, which has left so much of the run.
     #[inline]
-    pub(crate) fn go_on(&mut self) {
-        self.run.at = self.run.at.wrapping_add(1);
-    }
-
-    /// Goes along with a straight step back.
-    #[inline]
-    pub(crate) fn go_back(&mut self) {
-        self.run.at = self.run.at.wrapping_sub(1);
+    pub(crate) fn go_on(&mut self, rest: Rest<'a>) {
+        self.run.words = rest.0;
     }
 
     /// Whether a walk forward goes by the lane, for tests.
@@ -163,22 +159,22 @@ impl Scout<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resting {
     scout: Scout<'static>,
-    /// Where it was.
+    /// Where its run was, and how long.
     block: u32,
-    at: u32,
+    len: usize,
 }
 
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 impl Resting {
     /// Knows nothing.
     pub(crate) const fn new() -> Self {
-        Self { scout: Scout::new(), block: 0, at: 0 }
+        Self { scout: Scout::new(), block: 0, len: 0 }
     }
 
     pub(crate) fn of(scout: &Scout<'_>) -> Self {
         let Scout { heading, run, stride, near, ahead, above, turn, later, left } = *scout;
         let scout = Scout { heading, run: Run::EMPTY, stride, near, ahead, above, turn, later, left };
-        Self { scout, block: run.block, at: run.at }
+        Self { scout, block: run.block, len: run.words.len() }
     }
 }
 
@@ -270,30 +266,41 @@ where
 
     /// Takes up a scout from this list where it rested.
     #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
-    pub(crate) fn rouse(&self, Resting { scout, block, at }: Resting) -> Scout<'_> {
+    pub(crate) fn rouse(&self, Resting { scout, block, len }: Resting) -> Scout<'_> {
         if block == 0 {
             return scout;
         }
         let run = match scout.heading {
             // What has come in between since shows when the walk goes on.
-            Heading::Forward | Heading::Backward => self.run_at(block, at as usize),
-            Heading::Links | Heading::Unknown => Run { block, ..Run::EMPTY },
+            Heading::Forward => {
+                self.run_from(block, (self.low_block(block).header().shape().count + 1).saturating_sub(len))
+            }
+            Heading::Backward => self.run_before(block, len),
+            _ => Run { block, ..Run::EMPTY },
         };
         Scout { run, ..scout }
     }
 
-    /// The place before an entry of a block.
+    /// The entries of a block from one on.
     #[inline]
-    pub(super) fn run_at(&self, block: u32, place: usize) -> Run<'_> {
-        Run { at: place as u32, ..self.run_to(block) }
+    pub(super) fn run_from(&self, block: u32, place: usize) -> Run<'_> {
+        let low = self.low_block(block);
+        let header = low.header();
+        Run { words: low.words(place..header.shape().count + 1), block, right: header.next() }
     }
 
-    /// The place behind the last entry of a block.
+    /// The entries of a block before one.
     #[inline]
-    pub(super) fn run_to(&self, block: u32) -> Run<'_> {
-        let low = self.low_block(block);
-        let words = low.words(low.header().shape().count + 1);
-        Run { words, at: words.len() as u32, block }
+    pub(super) fn run_before(&self, block: u32, place: usize) -> Run<'_> {
+        Run { words: self.low_block(block).words(0..place), block, right: 0 }
+    }
+
+    /// The entries of the block to the right of a run. (A block that has come in between since is passed by, and found when links lead
+    /// there.)
+    #[inline]
+    pub(super) fn run_right_of(&self, run: Run<'_>) -> Option<Run<'_>> {
+        let right = if run.right == 0 { self.block_header(run.block).next() } else { run.right };
+        (right != 0).then(|| self.run_from(right, 0))
     }
 
     /// Asks for the nodes of a block at a key's place, in the direction of the walk, and for the block behind them. Returns the
