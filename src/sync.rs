@@ -102,15 +102,14 @@ pub(crate) mod order {
     /// The clock's own word, on both sides of the store-buffering race.
     pub(crate) const CLOCK: Order = ordering!("clock", SeqCst, Relaxed);
 
-    /// A writer passes the gate (count up). One word holds count and seal, so the order of its modifications
-    /// decides. Partner: [`GATE_LEAVE`]: a writer that finds nobody inside sees the figures as the ones before left them.
+    /// A sole writer passes the gate. Partner: [`GATE_LEAVE`] of the one before: it sees the figures as that left them.
     pub(crate) const GATE_ENTER: Order = ordering!("gate_enter", Acquire, Relaxed);
-    /// A writer leaves the gate. Partners: [`GATE_LOOK`]: a freeze that sees the count at zero sees the write; and
+    /// A writer leaves the gate. Partners: [`GATE_LOOK`]: a freeze that sees nobody inside sees the write; and
     /// [`GATE_ENTER`].
     pub(crate) const GATE_LEAVE: Order = ordering!("gate_leave", Release, Relaxed);
-    /// A freeze closes the gate; it watches it empty with [`GATE_LOOK`].
+    /// A freeze seals the gate; it watches it empty with [`GATE_LOOK`].
     pub(crate) const GATE_WAIT: Order = ordering!("gate_wait", AcqRel, Relaxed);
-    /// A plain look at the gate. Partner: [`GATE_LEAVE`].
+    /// Looks at the gate, or closes it. Partner: [`GATE_LEAVE`].
     pub(crate) const GATE_LOOK: Order = ordering!("gate_look", Acquire, Relaxed);
 
     /// Takes a piece of a chunk, or makes a chunk current. Partner: [`CHUNK_READ`]: whoever allocates from a chunk

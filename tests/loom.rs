@@ -1087,6 +1087,29 @@ fn freeze_against_writer() {
     });
 }
 
+/// The same beside two writers of one shard: one is the sole writer, the other may join it, or come in when it has left, or not have
+/// seen the seal yet.
+#[test]
+fn freeze_against_sole_and_joint_writer() {
+    bounded(3, [(true, true), (true, false), (false, true), (false, false)], || {
+        let table = base();
+        let (one, two, freezer) = (Arc::clone(&table), Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(1, move || one.put(b"a", b"1").map(drop));
+        let two = spawn(1, move || two.put(b"b", b"2").map(drop));
+        let freezer = spawn(2, move || {
+            let frozen = freezer.freeze();
+            frozen.validate().expect("exact as soon as it is frozen");
+            (frozen.contains_key(b"a"), frozen.contains_key(b"b"))
+        });
+        let outcome = |seen| if seen { Ok(()) } else { Err(InsertError::Sealed) };
+        let (one, two) = (join(one), join(two));
+        let seen = join(freezer);
+        assert_eq!((one, two), (outcome(seen.0), outcome(seen.1)));
+        assert_eq!((table.contains_key(b"a"), table.contains_key(b"b")), seen);
+        seen
+    });
+}
+
 // ---- Twins -----------------------------------------------------------------------------------------------------------
 
 /// Runs a model with an ordering weakened, in a process of its own, since loom does not survive a failure. Whether it

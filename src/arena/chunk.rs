@@ -7,7 +7,7 @@ use allocator_api2::alloc::{Allocator, Global};
 
 use super::directory::{ChunkNumber, ChunkSizes, Directory, MAX_UNITS, Origin, START};
 use super::shard::Bump;
-use super::{Arena, Handle, Shard, UNIT, align_units, units};
+use super::{Arena, Handle, Shard, UNIT, align_units, align_up, units};
 use crate::error::OutOfMemory;
 use crate::sync::order;
 
@@ -156,7 +156,7 @@ impl<Al: Allocator> Region<'_, Al> {
         let mut next = self.bump.next.load(order::CHUNK_READ);
         while next != 0 {
             let (place, offset) = ChunkNumber::split(Handle(next));
-            let start = offset.next_multiple_of(align);
+            let start = align_up(offset, align)?;
             // SAFETY: `next` was read with acquire, and is in a chunk of this directory.
             let limit = unsafe { self.directory.units(place) };
             if wanted > limit || start > limit - wanted {
@@ -174,13 +174,13 @@ impl<Al: Allocator> Region<'_, Al> {
     /// Moves on to another chunk, or takes one just for this request.
     #[cold]
     fn grow(&self, wanted: u32, align: u32) -> Result<Handle, OutOfMemory> {
-        let start = START.next_multiple_of(align);
+        let start = align_up(START, align).ok_or(OutOfMemory)?;
         loop {
             let next = self.bump.next.load(order::CHUNK_READ);
             let (place, offset) = ChunkNumber::split(Handle(next));
             // SAFETY: `next` was read with acquire, and is in a chunk of this directory.
             let limit = if next == 0 { 0 } else { unsafe { self.directory.units(place) } };
-            let aligned = offset.next_multiple_of(align);
+            let aligned = align_up(offset, align).ok_or(OutOfMemory)?;
             if next != 0 && aligned <= limit && limit - aligned >= wanted {
                 // Somebody else grew meanwhile.
                 return self.allocate(wanted as usize * UNIT, align as usize * UNIT);

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use super::{Arena, Handle, MAX_ALIGN, Shard, UNIT, align_units, units};
+use super::{Arena, Handle, MAX_ALIGN, Shard, UNIT, align_units, align_up, units};
 use crate::error::OutOfMemory;
 use crate::sync::order;
 
@@ -70,7 +70,7 @@ unsafe impl Arena for FixedArena<'_> {
         let bump = &self.shard.bump.next;
         let mut next = bump.load(order::CHUNK_READ);
         loop {
-            let start = next.checked_next_multiple_of(align).ok_or(OutOfMemory)?;
+            let start = align_up(next, align).ok_or(OutOfMemory)?;
             let end = start.checked_add(wanted).filter(|end| *end <= self.units).ok_or(OutOfMemory)?;
             match bump.compare_exchange_weak(next, end, order::CHUNK, order::CHUNK_READ) {
                 Ok(_) => return Ok(Handle(start)),

@@ -173,5 +173,11 @@ pub(crate) fn units(size: usize) -> Option<u32> {
 /// `align` in units, if it is one that an arena can honour.
 #[inline]
 pub(crate) fn align_units(align: usize) -> Option<u32> {
-    (align <= MAX_ALIGN).then_some((align / UNIT).max(1) as u32)
+    (align.is_power_of_two() && align <= MAX_ALIGN).then_some((align / UNIT).max(1) as u32)
+}
+
+/// The first aligned unit that is not before one. `align` is from [`align_units`]: a power of two, so that this is no division.
+#[inline]
+pub(crate) fn align_up(unit: u32, align: u32) -> Option<u32> {
+    Some(unit.checked_add(align - 1)? & !(align - 1))
 }

@@ -32,7 +32,7 @@ impl Shard {
     ///
     /// For a caller that has the whole table exclusively.
     pub(crate) fn clear(&self) {
-        self.gate.0.store(0, order::PLAIN);
+        self.gate.clear();
         self.slab.clear();
         self.finger.lift();
         self.figures.clear();
@@ -115,17 +115,33 @@ impl Finger {
     }
 }
 
-/// Counts the writers inside, and can be closed. One word, so that "count myself in" and "is it closed" are one
-/// read-modify-write: either the freeze comes first and the writer turns back, or the writer comes first and the
-/// freeze waits for it.
-pub(crate) struct Gate(AtomicU32);
+/// Lets writers in until it is closed, and knows whether any are inside. The first one in is the sole writer, and goes out again with a
+/// plain store; those who find it inside are counted.
+///
+/// ```text
+/// sole   FREE ──enter──> TAKEN ──leave──> FREE     FREE ──close──> CLOSED, for good
+/// joint  count + 1 .. count - 1                    SEALED, for good: before anything is closed
+/// ```
+///
+/// *Closing against entering.* Each word decides by itself, by the order of its modifications. `sole`: either the writer takes it first,
+/// and it is not closed before the writer has left, or it is closed first, and the writer finds it so. `joint`: either the writer is
+/// counted first, and whoever waits for an empty gate sees the count, or `SEALED` comes first, and the writer turns back. Both being
+/// final, they need not be looked at in one moment. `sole` itself has no mark for "sealed": while it is taken only its writer changes it,
+/// which is what the plain store needs. So a writer that has not seen `SEALED` yet may take it once more before it is closed.
+pub(crate) struct Gate {
+    sole: AtomicU32,
+    joint: AtomicU32,
+}
 
+const FREE: u32 = 0;
+const TAKEN: u32 = 1;
+const CLOSED: u32 = 2;
 const SEALED: u32 = 1 << 31;
 
 /// What a writer is inside a gate.
 ///
-/// There is one sole writer at a time: the one that found nobody inside. It may be joined by others, which know that they are
-/// not it; the next sole writer comes in when all have left, and sees what the one before has written.
+/// There is one sole writer at a time. It may be joined by others, which know that they are not it; the next sole writer comes in when
+/// it has left, and sees what it has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
     Sole,
@@ -137,45 +153,60 @@ const SOLE: bool = cfg!(target_pointer_width = "64");
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self { sole: AtomicU32::new(FREE), joint: AtomicU32::new(0) }
     }
 
-    /// Counts the caller in, unless the gate is closed.
+    /// Opens it again, for a caller that has the whole table exclusively.
+    fn clear(&self) {
+        self.sole.store(FREE, order::PLAIN);
+        self.joint.store(0, order::PLAIN);
+    }
+
+    /// Lets the caller in, unless the gate is closed.
     ///
     /// Who can see that does not knock: callers that keep trying would be counted for a moment each, and whoever waits for an empty
     /// gate may meet one of them every time. It is the addition that decides.
     #[inline]
     pub(crate) fn enter(&self) -> Option<Pass> {
-        if self.0.load(order::PLAIN) & SEALED != 0 {
+        if self.joint.load(order::PLAIN) & SEALED != 0 {
             return None;
         }
-        match self.0.fetch_add(1, order::GATE_ENTER) {
-            0 if SOLE => Some(Pass::Sole),
-            inside if inside & SEALED == 0 => Some(Pass::Joint),
-            _ => {
-                self.leave();
-                None
+        if SOLE && self.sole.compare_exchange(FREE, TAKEN, order::GATE_ENTER, order::PLAIN).is_ok() {
+            return Some(Pass::Sole);
+        }
+        if self.joint.fetch_add(1, order::PLAIN) & SEALED == 0 {
+            return Some(Pass::Joint);
+        }
+        self.leave(Pass::Joint);
+        None
+    }
+
+    #[inline]
+    pub(crate) fn leave(&self, pass: Pass) {
+        match pass {
+            Pass::Sole => self.sole.store(FREE, order::GATE_LEAVE),
+            Pass::Joint => {
+                self.joint.fetch_sub(1, order::GATE_LEAVE);
             }
         }
     }
 
-    #[inline]
-    pub(crate) fn leave(&self) {
-        self.0.fetch_sub(1, order::GATE_LEAVE);
-    }
-
     pub(crate) fn seal(&self) {
-        self.0.fetch_or(SEALED, order::GATE_WAIT);
+        self.joint.fetch_or(SEALED, order::GATE_WAIT);
     }
 
     pub(crate) fn is_sealed(&self) -> bool {
-        self.0.load(order::GATE_LOOK) & SEALED != 0
+        self.joint.load(order::GATE_LOOK) & SEALED != 0
     }
 
-    /// Whether everybody who was let in has left. Writers that knocked just before it was closed may show up here for a
-    /// moment, once each; they change nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.load(order::GATE_LOOK) & !SEALED == 0
+    /// Of a sealed gate: whether everybody who was let in has left; then nobody is let in any more. Writers that knocked just before it
+    /// was sealed may show up here for a moment, once each; they change nothing.
+    pub(crate) fn close(&self) -> bool {
+        let sole = || match self.sole.compare_exchange(FREE, CLOSED, order::GATE_LOOK, order::GATE_LOOK) {
+            Ok(_) => CLOSED,
+            Err(now) => now,
+        };
+        (!SOLE || sole() == CLOSED) && self.joint.load(order::GATE_LOOK) & !SEALED == 0
     }
 }
 
@@ -259,11 +290,17 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// The caller as a writer of this shard, unless its gate is closed. To leave again by the gate.
+    /// The caller as a writer of this shard, unless its gate is closed. To [`leave`](Self::leave) again.
     #[inline]
     pub(crate) fn enter(shard: &'a Shard, number: usize) -> Option<Self> {
         let pass = shard.gate.enter()?;
         Some(Self { shard, number, pass })
+    }
+
+    /// Out by the gate again.
+    #[inline]
+    pub(crate) fn leave(self) {
+        self.shard.gate.leave(self.pass);
     }
 
     /// Adds a write's differences; those that are zero cost a compare.
@@ -467,16 +504,38 @@ mod tests {
     #[test]
     fn a_closed_gate_lets_nobody_in_and_empties() {
         let gate = Gate::new();
-        assert_eq!(gate.enter(), Some(if SOLE { Pass::Sole } else { Pass::Joint }));
+        let first = if SOLE { Pass::Sole } else { Pass::Joint };
+        assert_eq!(gate.enter(), Some(first));
         assert_eq!(gate.enter(), Some(Pass::Joint));
-        gate.leave();
-        // One is inside still, whichever it is.
-        assert_eq!(gate.enter(), Some(Pass::Joint));
+        gate.leave(first);
+        assert_eq!(gate.enter(), Some(first));
         gate.seal();
         assert_eq!(gate.enter(), None);
-        gate.leave();
-        assert!(!gate.is_empty());
-        gate.leave();
-        assert!(gate.is_empty() && gate.is_sealed());
+        assert!(gate.is_sealed());
+        gate.leave(Pass::Joint);
+        assert!(!gate.close());
+        assert_eq!(gate.enter(), None);
+        gate.leave(first);
+        assert!(gate.close() && gate.close());
+        assert_eq!(gate.enter(), None);
+        gate.clear();
+        assert_eq!(gate.enter(), Some(first));
+    }
+
+    /// Whoever has not seen the seal may come in as the sole writer until the gate is closed, and not then.
+    #[test]
+    fn who_has_not_seen_the_seal_is_waited_for() {
+        let gate = Gate::new();
+        if !SOLE {
+            return;
+        }
+        assert_eq!(gate.enter(), Some(Pass::Sole));
+        assert_eq!(gate.enter(), Some(Pass::Joint));
+        gate.seal();
+        gate.leave(Pass::Sole);
+        assert!(!gate.close(), "one has joined");
+        assert_eq!(gate.sole.load(order::PLAIN), CLOSED);
+        gate.leave(Pass::Joint);
+        assert!(gate.close());
     }
 }

@@ -70,6 +70,15 @@ impl<Sel, Al: Allocator + Clone> ShardedArena<Sel, Al> {
         self.region_of(&shard.bump)
     }
 
+    /// In another chunk; when there is no more memory, another region may have some left.
+    #[cold]
+    #[inline(never)]
+    fn allocate_elsewhere(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
+        self.region(shard)
+            .allocate(size, align)
+            .or_else(|error| self.bumps().find_map(|bump| self.region_of(bump).squeeze(size, align)).ok_or(error))
+    }
+
     #[inline]
     fn region_of<'a>(&'a self, bump: &'a Bump) -> Region<'a, Al> {
         Region { directory: &self.directory, sizes: self.sizes, bump }
@@ -95,10 +104,11 @@ unsafe impl<Sel: ShardSelector + Clone, Al: Allocator + Clone> Arena for Sharded
 
     #[inline]
     fn allocate(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
-        // When there is no more memory, another region may have some left.
-        self.region(shard)
-            .allocate(size, align)
-            .or_else(|error| self.bumps().find_map(|bump| self.region_of(bump).squeeze(size, align)).ok_or(error))
+        // The usual case first, with no more than that needs.
+        match self.region(shard).squeeze(size, align) {
+            Some(handle) => Ok(handle),
+            None => self.allocate_elsewhere(shard, size, align),
+        }
     }
 
     #[inline]

@@ -8,7 +8,7 @@
 
 use core::fmt;
 
-use super::{Arena, Handle, UNIT, align_units, units};
+use super::{Arena, Handle, UNIT, align_units, align_up, units};
 use crate::sync::{AtomicBool, AtomicU32, order};
 
 /// The largest slab in bytes.
@@ -72,7 +72,7 @@ pub(crate) fn carve(arena: &impl Arena, shard: usize, size: usize, align: usize,
     }
     let held = Held(slab);
     let wanted = units(size)?;
-    let start = slab.next.load(order::PLAIN).checked_next_multiple_of(align_units(align)?)?;
+    let start = align_up(slab.next.load(order::PLAIN), align_units(align)?)?;
     if start != 0 && start.checked_add(wanted).is_some_and(|end| end <= slab.end.load(order::PLAIN)) {
         slab.next.store(start + wanted, order::PLAIN);
         return Some(Handle(start));

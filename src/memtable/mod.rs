@@ -220,13 +220,19 @@ impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> Memtable<K, C, A, S, MAX_HEIGH
     }
 }
 
-/// A writer inside the gate: counted, so that a freeze waits for it, and out again on drop, also when it panics.
-struct Admission<'a>(Writer<'a>);
+/// A writer inside the gate: a freeze waits for it, and it is out again on drop, also when it panics.
+struct Admission<'a> {
+    writer: Writer<'a>,
+    /// Not if it is one of several writes of a writer that has passed the gate once.
+    leaves: bool,
+}
 
 impl Drop for Admission<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.shard.gate.leave();
+        if self.leaves {
+            self.writer.leave();
+        }
     }
 }
 
@@ -262,7 +268,7 @@ where
     /// ```
     #[inline]
     pub fn try_insert(&self, key: &K, value: &[u8]) -> Result<SeqNo, InsertError> {
-        self.put_with(key, value, Kind::VALUE, Rule::IfAbsent)
+        self.put_with(key, value, Kind::VALUE, Rule::IfAbsent, None)
     }
 
     /// Adds a version that becomes the newest, also over a tombstone. Returns its sequence number.
@@ -278,7 +284,7 @@ where
     /// ```
     #[inline]
     pub fn put(&self, key: &K, value: &[u8]) -> Result<SeqNo, InsertError> {
-        self.put_with(key, value, Kind::VALUE, Rule::Newest)
+        self.put_with(key, value, Kind::VALUE, Rule::Newest, None)
     }
 
     /// Writes a tombstone over a key that is live here. `false` if it is absent, deleted already, or the table is sealed
@@ -296,7 +302,7 @@ where
     #[inline]
     pub fn delete(&self, key: &K) -> bool {
         let write = Write { key, value: &[], kind: Kind::TOMBSTONE, rule: Rule::IfLive };
-        self.write(&write, Admit::Always).is_ok()
+        self.write(&write, Admit::Always, None).is_ok()
     }
 
     /// Writes a tombstone whether or not the key is here: it may be in an older table. Returns its sequence number. A threshold may
@@ -310,7 +316,7 @@ where
     /// ```
     #[inline]
     pub fn put_tombstone(&self, key: &K) -> Result<SeqNo, InsertError> {
-        self.put_with(key, &[], Kind::TOMBSTONE, Rule::Newest)
+        self.put_with(key, &[], Kind::TOMBSTONE, Rule::Newest, None)
     }
 
     /// Adds a version with the engine's own sequence number, in any order across keys and threads. Beyond what
@@ -369,7 +375,7 @@ where
             OnDuplicateSeqNo::Reject => Rule::At(seq),
             OnDuplicateSeqNo::Replace => Rule::AtOrReplace(seq),
         };
-        self.put_with(key, value, kind, rule).map(drop)
+        self.put_with(key, value, kind, rule, None).map(drop)
     }
 
     /// The live value of a key, inserted if there is none (a tombstone counts as none and is written over), and whether
@@ -401,7 +407,7 @@ where
     /// ```
     pub fn try_get_or_insert(&self, key: &K, value: &[u8]) -> Result<(&[u8], bool), InsertError> {
         let write = Write { key, value, kind: Kind::VALUE, rule: Rule::UnlessLive };
-        let refusal = match self.write(&write, Admit::WithinThresholds) {
+        let refusal = match self.write(&write, Admit::WithinThresholds, None) {
             Ok(written) => return Ok((written.value, true)),
             Err(refusal) => refusal,
         };
@@ -423,25 +429,46 @@ where
     /// assert_eq!(table.insert_batch(&[(b"a", b"1"), (b"b", b"2")]), Ok(2));
     /// ```
     pub fn insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, BatchError> {
-        let inserted = |(key, value): &&(Q, V)| self.insert(key.as_ref(), value.as_ref());
-        let mut succeeded = 0;
-        for some in entries.chunks(RING) {
-            if let Some(first) = some.first() {
-                self.fetch(some.len(), |index| some.get(index).unwrap_or(first).0.as_ref());
-            }
-            succeeded += some.iter().filter(inserted).count();
-        }
+        let succeeded = entries.chunks(RING).map(|some| self.insert_some(some)).sum::<usize>();
         match entries.len() - succeeded {
             0 => Ok(succeeded),
             failed => Err(BatchError::PartialFailure { succeeded, failed }),
         }
     }
 
+    /// Inserts up to [`RING`] entries, past the gate once for all: a freeze does not wait for more than that.
+    fn insert_some<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> usize {
+        let Some(first) = entries.first() else { return 0 };
+        // Asked before the gate, since it is the caller's code.
+        let first = (first.0.as_ref(), first.1.as_ref());
+        let mut pairs = [first; RING];
+        for (pair, (key, value)) in pairs.iter_mut().zip(entries) {
+            *pair = (key.as_ref(), value.as_ref());
+        }
+        let pairs = pairs.get(..entries.len()).unwrap_or_default();
+        self.fetch(pairs.len(), |index| pairs.get(index).unwrap_or(&first).0);
+        let Ok(admission) = self.enter() else {
+            self.count_failures(pairs.len());
+            return 0;
+        };
+        let insert = |(key, value): &&(&K, &[u8])| {
+            self.put_with(key, value, Kind::VALUE, Rule::IfAbsent, Some(&admission)).is_ok()
+        };
+        pairs.iter().filter(insert).count()
+    }
+
     /// One write that returns a number; a value that is refused counts as an attempt.
     #[inline]
-    fn put_with(&self, key: &K, value: &[u8], kind: Kind, rule: Rule) -> Result<SeqNo, InsertError> {
+    fn put_with(
+        &self,
+        key: &K,
+        value: &[u8],
+        kind: Kind,
+        rule: Rule,
+        inside: Option<&Admission<'_>>,
+    ) -> Result<SeqNo, InsertError> {
         let write = Write { key, value, kind, rule };
-        match self.write(&write, Admit::WithinThresholds) {
+        match self.write(&write, Admit::WithinThresholds, inside) {
             Ok(written) => Ok(written.seq),
             Err(refusal) => {
                 if !kind.is_tombstone() {
@@ -457,15 +484,23 @@ where
     }
 
     #[inline]
-    fn write<'a>(&'a self, write: &Write<'_, K>, admit: Admit) -> Result<Written<'a>, Refusal<'a>> {
-        let admission = self.enter()?;
+    fn write<'a>(
+        &'a self,
+        write: &Write<'_, K>,
+        admit: Admit,
+        inside: Option<&Admission<'_>>,
+    ) -> Result<Written<'a>, Refusal<'a>> {
+        let admission = match inside {
+            None => self.enter()?,
+            Some(admission) => Admission { writer: admission.writer, leaves: false },
+        };
         // Not asked of the key unless it matters.
         let bytes = match self.table.limits.max_memory_bytes {
             0 => 0,
             _ => write.key.as_bytes().len().saturating_add(write.value.len()),
         };
-        let tokens = self.table.admit(admission.0.shard, (bytes, 1), admit)?;
-        self.table.list.write(admission.0, write, || tokens.spent())
+        let tokens = self.table.admit(admission.writer.shard, (bytes, 1), admit)?;
+        self.table.list.write(admission.writer, write, || tokens.spent())
     }
 
     /// Has the processor fetch what writes of these keys will touch, all at once instead of one after the other; not for
@@ -483,7 +518,8 @@ where
     #[inline]
     fn enter(&self) -> Result<Admission<'_>, InsertError> {
         let (number, shard) = self.own_shard();
-        Writer::enter(shard, number).map(Admission).ok_or(InsertError::Sealed)
+        let writer = Writer::enter(shard, number).ok_or(InsertError::Sealed)?;
+        Ok(Admission { writer, leaves: true })
     }
 
     /// The calling thread's shard and its number, whatever the selector says.
@@ -548,7 +584,7 @@ where
                 shard.gate.seal();
             }
         }
-        shards.iter().all(|shard| shard.gate.is_empty()).then(|| Frozen::by_ref(self))
+        shards.iter().all(|shard| shard.gate.close()).then(|| Frozen::by_ref(self))
     }
 
     /// Freezes a shared table and gives its reading side, shared.

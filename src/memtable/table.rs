@@ -593,7 +593,7 @@ mod tests {
         let shard = &table.list.arena().shards()[0];
         let writer = Writer::enter(shard, 0).unwrap();
         writer.add(Totals { key_bytes: HALF, value_bytes: HALF + 1, ..Totals::default() });
-        shard.gate.leave();
+        writer.leave();
         let stats = table.stats();
         assert_eq!((stats.key_bytes, stats.value_bytes), (HALF + 1, HALF + 2));
         assert!(stats.avg_key_size > 1.0 && stats.avg_value_size > 1.0);
