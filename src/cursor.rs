@@ -63,8 +63,9 @@ pub struct Cursor<'a, K: ?Sized = [u8], C = Bytewise, A = DefaultArena, S = Epoc
     list: &'a List<K, C, A, S, H>,
     view: View,
     place: Place<Stop<'a>>,
-    /// What it knows of what lies ahead, forward and back.
-    scouts: [Scout<'a>; 2],
+    /// What it knows of what lies ahead, where it went last. (One for both ways: a cursor is moved into place by who gets it, and the
+    /// fewer bytes that are the better.)
+    scout: Scout<'a>,
 }
 
 impl<'a, K, C, A, S, const H: usize> Cursor<'a, K, C, A, S, H>
@@ -82,20 +83,19 @@ where
 
     /// A cursor that is still to be sent somewhere.
     pub(crate) fn nowhere(list: &'a List<K, C, A, S, H>, view: View) -> Self {
-        Self { list, view, place: Place::Start, scouts: [Scout::new(); 2] }
+        Self { list, view, place: Place::Start, scout: Scout::new() }
     }
 
     /// A cursor that stands where another one stood.
     #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
-    pub(crate) fn resume(list: &'a List<K, C, A, S, H>, view: View, place: Place, scouts: [Resting; 2]) -> Self {
-        let scouts = scouts.map(|scout| list.rouse(scout));
-        Self { list, view, place: place.map(|at| list.stop(at)), scouts }
+    pub(crate) fn resume(list: &'a List<K, C, A, S, H>, view: View, place: Place, scout: Resting) -> Self {
+        Self { list, view, place: place.map(|at| list.stop(at)), scout: list.rouse(scout) }
     }
 
     /// Where it stands, and what it knows.
     #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
-    pub(crate) fn place(&self) -> (Place, [Resting; 2]) {
-        (self.place.map(|at| at.position), self.scouts.each_ref().map(Resting::of))
+    pub(crate) fn place(&self) -> (Place, Resting) {
+        (self.place.map(|at| at.position), Resting::of(&self.scout))
     }
 
     /// The entry the cursor stands before; none at the end, and before the beginning.
@@ -120,12 +120,12 @@ where
     #[inline(always)]
     fn step(&mut self) -> Option<Entry<'a, K>> {
         let Place::Before(at) = self.place else { return None };
-        let (next, rest) = self.list.next_straight(at, &mut self.scouts[0])?;
+        let (next, rest) = self.list.next_straight(at, &mut self.scout)?;
         let (key, visible) = self.list.read_plainly(at, self.view)?;
         // The cursor stands before it from now on: what `entry` shows is what the next step gives.
         self.list.read_plainly(next, self.view)?;
         self.place = Place::Before(next);
-        self.scouts[0].go_on(rest);
+        self.scout.go_on(rest);
         Some(Entry::new(key, visible))
     }
 
@@ -137,7 +137,7 @@ where
             Place::End => None,
         };
         let found = self.visible_from(at);
-        let next = found.and_then(|at| self.list.next_stop(at, &mut self.scouts[0]));
+        let next = found.and_then(|at| self.list.next_stop(at, &mut self.scout));
         self.place = Place::before(self.visible_from(next));
         self.read(found?)
     }
@@ -146,10 +146,10 @@ where
     pub fn prev_entry(&mut self) -> Option<Entry<'a, K>> {
         let at = match self.place {
             Place::Start => None,
-            Place::Before(at) => self.list.previous_position(at.position, &mut self.scouts[1]),
+            Place::Before(at) => self.list.previous_position(at.position, &mut self.scout),
             Place::End => {
                 // What lay ahead lies behind.
-                self.scouts[0] = Scout::new();
+                self.scout = Scout::new();
                 self.list.last_position()
             }
         };
@@ -160,15 +160,15 @@ where
 
     /// Goes before the first entry whose key is not less; `false`, and to the end, if there is none.
     pub fn seek(&mut self, key: &K) -> bool {
-        self.scouts = [Scout::new(); 2];
-        let first = self.list.first_from(Bound::Included(key), &mut self.scouts[0]);
+        self.scout = Scout::new();
+        let first = self.list.first_from(Bound::Included(key), &mut self.scout);
         self.stand_at_visible(first)
     }
 
     /// Goes before the last entry whose key is not greater; `false`, and before the beginning, if there is none.
     pub fn seek_for_prev(&mut self, key: &K) -> bool {
-        self.scouts = [Scout::new(); 2];
-        let last = self.list.last_to(Bound::Included(key), &mut self.scouts[1]);
+        self.scout = Scout::new();
+        let last = self.list.last_to(Bound::Included(key), &mut self.scout);
         let found = self.visible_back_from(last);
         self.place = found.map_or(Place::Start, Place::Before);
         found.is_some()
@@ -176,14 +176,14 @@ where
 
     /// Goes before the first entry; `false`, and to the end, if there is none.
     pub fn seek_to_first(&mut self) -> bool {
-        self.scouts = [Scout::new(); 2];
-        let first = self.list.first_from(Bound::Unbounded, &mut self.scouts[0]);
+        self.scout = Scout::new();
+        let first = self.list.first_from(Bound::Unbounded, &mut self.scout);
         self.stand_at_visible(first)
     }
 
     /// Goes before the last entry; `false`, and to the end, if there is none.
     pub fn seek_to_last(&mut self) -> bool {
-        self.scouts = [Scout::new(); 2];
+        self.scout = Scout::new();
         let found = self.visible_back_from(self.list.last_position());
         self.place = Place::before(found);
         found.is_some()
@@ -207,7 +207,7 @@ where
     #[inline]
     fn visible_from(&mut self, mut at: Option<Stop<'a>>) -> Option<Stop<'a>> {
         while at.is_some_and(|at| self.read(at).is_none()) {
-            at = self.list.next_stop(at?, &mut self.scouts[0]);
+            at = self.list.next_stop(at?, &mut self.scout);
         }
         at
     }
@@ -219,7 +219,7 @@ where
             if self.read(stop).is_some() {
                 return Some(stop);
             }
-            at = self.list.previous_position(stop.position, &mut self.scouts[1]);
+            at = self.list.previous_position(stop.position, &mut self.scout);
         }
     }
 }
@@ -240,7 +240,7 @@ where
 
 impl<K: ?Sized, C, A, S, const H: usize> Clone for Cursor<'_, K, C, A, S, H> {
     fn clone(&self) -> Self {
-        Self { list: self.list, view: self.view, place: self.place, scouts: self.scouts }
+        Self { list: self.list, view: self.view, place: self.place, scout: self.scout }
     }
 }
 

@@ -303,6 +303,29 @@ impl Comparator<[u8]> for Sounding {
     }
 }
 
+/// A cursor that turns finds its place in the block that it is in; it searches where that block ends, at most.
+#[test]
+fn a_cursor_that_turns_seldom_searches() {
+    const TURNS: usize = 2_000;
+    let counting = Counting::new(Hints::Full);
+    let table = empty(&counting, LaneDensity::Every);
+    let mut rng = Rng::new(5);
+    let mut keys = Shape::Random.keys(2 * TURNS, &mut rng);
+    assert!(keys.iter().all(|key| table.insert(key, b"")));
+    keys.sort();
+    let mut cursor = table.cursor();
+    let cost = counting.each(TURNS, || {
+        for pair in keys.windows(2).take(TURNS) {
+            let [one, other] = pair else { unreachable!() };
+            assert_eq!(cursor.next_entry().map(|entry| entry.key), Some(&one[..]));
+            assert_eq!(cursor.next_entry().map(|entry| entry.key), Some(&other[..]));
+            assert_eq!(cursor.prev_entry().map(|entry| entry.key), Some(&other[..]));
+        }
+    });
+    println!("{cost} a turn");
+    assert!(cost < 0.2, "{cost} comparisons a turn");
+}
+
 /// A write that splits blocks in all lanes needs no more stack than one that splits one in the lowest.
 #[test]
 fn the_stack_of_a_write_does_not_grow_with_the_table() {

@@ -85,6 +85,9 @@ where
 
     /// The node before `at`, by the lanes if they know, else by a search.
     pub(super) fn step_back<'a>(&'a self, scout: &mut Scout<'a>, at: Ref<Node>) -> Option<Ref<Node>> {
+        if STRAIGHT && scout.heading == Heading::Forward {
+            self.turn_back(scout, at);
+        }
         if scout.heading == Heading::Backward {
             if let Some((entry, rest)) = self.entry_behind(scout) {
                 let entry = self.first_under(0, entry);
@@ -124,9 +127,23 @@ where
         let block = self.low_block(scout.near.block);
         let entry = block.guess(Narrow::of(&self.comparator, key, block.header().shape().skip));
         let is_at = self.first_under(0, block.handle(entry)) == at;
+        self.go_back_from(scout, scout.near.block, entry + usize::from(!is_at));
+    }
+
+    /// Begins to walk back at a node that a walk forward has come to, if that is in the block that it is in.
+    fn turn_back<'a>(&'a self, scout: &mut Scout<'a>, at: Ref<Node>) {
+        if let Some(spot) = self.spot_in(scout.run.block, Some(at)) {
+            *scout = Scout { above: scout.above, ..Scout::new() };
+            self.go_back_from(scout, spot.block, spot.place as usize);
+        }
+    }
+
+    /// Walks back from before an entry.
+    fn go_back_from<'a>(&'a self, scout: &mut Scout<'a>, block: u32, place: usize) {
         scout.heading = Heading::Backward;
-        scout.run = self.run_before(scout.near.block, entry + usize::from(!is_at));
-        self.find_in_parent(scout, scout.near.block);
+        scout.near.block = block;
+        scout.run = self.run_before(block, place);
+        self.find_in_parent(scout, block);
         scout.left[0] = self.take_left(scout);
         self.look_left(scout);
     }

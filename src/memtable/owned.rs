@@ -339,7 +339,7 @@ pub struct OwnedCursor<T = Memtable> {
     table: Arc<T>,
     view: View,
     place: Place,
-    scouts: [Resting; 2],
+    scout: Resting,
 }
 
 impl<T> fmt::Debug for OwnedCursor<T> {
@@ -357,22 +357,22 @@ where
     S: SeqClock + 'static,
 {
     fn new(table: &Arc<T>, view: View) -> Self {
-        let (place, scouts) = Cursor::new(&table.list, view).place();
-        Self { table: Arc::clone(table), view, place, scouts }
+        let (place, scout) = Cursor::new(&table.list, view).place();
+        Self { table: Arc::clone(table), view, place, scout }
     }
 
     /// Does something with the borrowed form, and stays where that ended. Not for users: they could put a cursor of another
     /// table there.
     fn with<'a, R>(&'a mut self, act: impl FnOnce(&mut Cursor<'a, K, C, A, S, H>) -> R) -> R {
-        let mut cursor = Cursor::resume(&self.table.list, self.view, self.place, self.scouts);
+        let mut cursor = Cursor::resume(&self.table.list, self.view, self.place, self.scout);
         let result = act(&mut cursor);
-        (self.place, self.scouts) = cursor.place();
+        (self.place, self.scout) = cursor.place();
         result
     }
 
     /// The entry the cursor stands before.
     pub fn entry(&self) -> Option<Entry<'_, K>> {
-        Cursor::resume(&self.table.list, self.view, self.place, self.scouts).entry()
+        Cursor::resume(&self.table.list, self.view, self.place, self.scout).entry()
     }
 
     /// Returns the entry the cursor stands before, and steps over it.
