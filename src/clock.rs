@@ -217,6 +217,9 @@ impl SeqClock for EpochClock {
 
 /// A new number for every write: a total order of writes, for one shared counter on the write path.
 ///
+/// A batch has one number for all its writes. A write to one of its keys that comes while it is being applied may get that number, too:
+/// it counts as written just before the batch, whose version covers it.
+///
 /// ```
 /// use memskip::{CounterClock, SeqClock, SeqNo};
 ///

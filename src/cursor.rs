@@ -114,8 +114,8 @@ where
         self.step().or_else(|| self.next_slowly())
     }
 
-    /// The usual step: over a key that was written once, along a link, to another such. None, and nothing is changed, if it is not
-    /// that.
+    /// The usual step: over a key that was written once, along a link, to another such. None, and it stands where it stood, if it is
+    /// not that.
     #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: half of a step")]
     #[inline(always)]
     fn step(&mut self) -> Option<Entry<'a, K>> {

@@ -309,6 +309,29 @@ fn batches_beside_single_writes_under_counters() {
     batches_beside_single_writes(CounterClock::new());
 }
 
+/// A write to a key that a batch is being applied to may get the batch's number, also under a clock that gives each write its own. Then
+/// it counts as written before, and is covered: what that number shows is the batch's.
+#[test]
+fn a_batch_covers_what_shares_its_number() {
+    let table = Memtable::<[u8]>::builder().clock(CounterClock::new()).build();
+    let mut batch = WriteBatch::new();
+    batch.put(b"shared", b"batch");
+    (0..8).for_each(|other| batch.put(&key(other), b"batch"));
+    let rounds = race(2, scaled(1000), |me, _| {
+        if me == 0 { table.apply(&batch) } else { table.put(b"shared", b"alone") }.expect("there is room")
+    });
+    for round in rounds {
+        let [batch, alone] = round[..] else { unreachable!("two threads") };
+        let seen = |seq| table.get_at(b"shared", seq).map(|entry| (entry.seq, entry.value));
+        assert_eq!(seen(batch), Some((batch, &b"batch"[..])));
+        assert!(batch == alone || seen(alone) == Some((alone, &b"alone"[..])));
+    }
+    assert!(
+        table.versions().is_sorted_by(|one, other| (one.key, other.seq) < (other.key, one.seq)),
+        "each number once a key"
+    );
+}
+
 /// A batch races a conditional write for its keys: the batch is never lost, and the other either came first or saw it.
 #[test]
 fn batches_beside_conditional_writes() {

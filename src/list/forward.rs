@@ -71,6 +71,19 @@ where
         found
     }
 
+    /// The first node, for a walk forward from there.
+    #[inline]
+    pub(super) fn start<'a>(&'a self, scout: &mut Scout<'a>) -> Option<Ref<Node>> {
+        let first = self.first()?;
+        if STRAIGHT {
+            *scout = self.scout_at_start();
+            if scout.near.block != 0 && self.has_every() && !self.asks_far() {
+                self.stand_in_lane(scout, first);
+            }
+        }
+        Some(first)
+    }
+
     /// Whether the lane lacks no nodes, so that walks go by it. (Not on small cores, which do not guess ahead.)
     #[inline]
     fn has_every(&self) -> bool {

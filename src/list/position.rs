@@ -12,7 +12,7 @@ use super::lane::Goal;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 use super::node::{ChainWord, Version};
 use super::node::{Kind, Node, NodeRef, Ref, VersionRef};
-use super::scout::{Rest, STRAIGHT, Scout};
+use super::scout::{Rest, Scout};
 use super::search::Found;
 use super::version::{Above, Chain, GREATEST, Mark};
 use super::{Key, List};
@@ -224,12 +224,7 @@ where
     #[inline]
     pub(crate) fn first_from<'a>(&'a self, bound: Bound<&K>, scout: &mut Scout<'a>) -> Option<Position> {
         let key = match bound {
-            Bound::Unbounded => {
-                if STRAIGHT {
-                    *scout = self.scout_at_start();
-                }
-                return self.first_position();
-            }
+            Bound::Unbounded => return self.start(scout).map(Position),
             Bound::Included(key) | Bound::Excluded(key) => key,
         };
         match (self.seek(key, scout), bound) {
