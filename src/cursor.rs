@@ -161,14 +161,14 @@ where
     /// Goes before the first entry whose key is not less; `false`, and to the end, if there is none.
     pub fn seek(&mut self, key: &K) -> bool {
         self.scout = Scout::new();
-        let first = self.list.first_from(Bound::Included(key), &mut self.scout);
+        let first = self.list.first_from(&Bound::Included(key), &mut self.scout);
         self.stand_at_visible(first)
     }
 
     /// Goes before the last entry whose key is not greater; `false`, and before the beginning, if there is none.
     pub fn seek_for_prev(&mut self, key: &K) -> bool {
         self.scout = Scout::new();
-        let last = self.list.last_to(Bound::Included(key), &mut self.scout);
+        let last = self.list.last_to(&Bound::Included(key), &mut self.scout);
         let found = self.visible_back_from(last);
         self.place = found.map_or(Place::Start, Place::Before);
         found.is_some()
@@ -177,7 +177,7 @@ where
     /// Goes before the first entry; `false`, and to the end, if there is none.
     pub fn seek_to_first(&mut self) -> bool {
         self.scout = Scout::new();
-        let first = self.list.first_from(Bound::Unbounded, &mut self.scout);
+        let first = self.list.first_from(&Bound::Unbounded, &mut self.scout);
         self.stand_at_visible(first)
     }
 

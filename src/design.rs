@@ -51,7 +51,7 @@
 //! the kernel's for fresh pages, and from 88 to 48 at a thousand. Kept per list instead of per shard, two ascending writers would
 //! take it from one another with every key.
 //!
-//! *Counting.* A gate knows whether somebody is inside, and so who came first. That one, the *sole* writer of a shard, counts with plain
+//! *Counting.* A gate knows whether a *sole* writer is inside; who finds none is that. It counts with plain
 //! loads and stores in figures of its own; whoever joins it counts with read-modify-writes in others. The gate's own release and
 //! acquire hand the figures from one sole writer to the next. Four read-modify-writes fewer per insert. Of the gate's two words one is the
 //! sole writer's, so that it leaves with a plain store; when one word counted all that was a read-modify-write, too. And
@@ -146,11 +146,13 @@
 //! own, so that the address of the next entry is known before the walk gets there, and where the entries begin does not wait for how many
 //! there are (a slice that might have been out of bounds made that a conditional move: a quarter of a scan). 0.91 of the
 //! time of a scan at 100 entries, 0.89 at a thousand, 0.98 at 10,000; by `fold` 0.9, 0.95, 0.95; back, where the block to the left is
-//! entered within the step now, too, 0.9, 0.95, 1.0; to the first entry of a range 0.74. These are medians over four layouts of the code
+//! entered within the step now, too, 0.9, 0.95, 1.0; to the first entry of a range 0.74 (a bound is not copied any more: sixteen bytes
+//! read across two that were just written are waited for). These are medians over four layouts of the code
 //! (`-align-all-blocks` and the like), since one layout against another is a tenth in loops as short as these. An index instead of a slice
 //! that shrinks is five instructions fewer, 0.96 of the time at 100 entries and 1.15 at a thousand. One scout for both ways of a cursor,
-//! 128 bytes instead of 216 to be moved into place: ten entries behind a seek 0.88 and 0.94 of the time, and turning round within a
-//! block needs no search.
+//! 128 bytes instead of 216 to be moved into place: ten entries behind a seek 0.88 and 0.94 of the time. A turn needs no search within a
+//! block where walks go by the lane, and one where they go along links. (To remember the node before for the first step back is a field
+//! that made the cursor too large to be moved without a call.)
 //!
 //! # Where this departs from the first plan, and why
 //!
@@ -195,7 +197,7 @@
 //! | `node.rs` `block.rs` `version.rs` `directory.rs` | `\|` → `^` in `Meta::common`, `ChainWord::closed`, `ChainWord::naming`, `Shape::encode`, `SeqWord::batch`, `SeqWord::counted_batch`, `ChunkNumber::handle` | the same value: the two sides share no bit |
 //! | `search.rs` `batch.rs` `arena/mod.rs` `backward.rs` | `HINTED + EXACT` → `*`; `lane > 0` → `>=` in `leave_parent`; `DEAD` = `(3 << 62) - 1`; `Arena::contains` → `true` | the same value: 2 + 2 = 2 · 2; the loop returns at lane 1; any mark that is neither a number nor another mark; it is the whole body |
 //! | `arena/mod.rs` | `1 << 30` → `>>` in `MAX_REQUEST` | in the branch for 32-bit targets, which `.ci/arch.sh` runs |
-//! | `shard.rs` | `>` → `>=`, `<` → `<=` in `note_seq` (sole and joint); `>` → `>=`, `==` in `at_least_zero` | a maximum with itself; sums below zero are seen only beside writers, for a moment, and `isize::MAX` itself is out of reach |
+//! | `shard.rs` | `>` → `>=`, `<` → `<=` in `note_seq` (sole and joint); `>` → `>=` in `at_least_zero` | a maximum with itself; sums below zero are seen only beside writers, for a moment, and `isize::MAX` itself is out of reach |
 //! | `chunk.rs` | `wanted > limit` → `>=` in `squeeze` | the other condition refuses it, since offsets begin at 1 |
 //! | `block.rs` | `MAX_SKIP` one or two greater, or 2^40 | needs a dozen keys that share 16 MiB; `encode` asserts it |
 //! | `lane.rs` `split.rs` | `H - 1` → `+`, `/` in `height`; `<` → `<=`, `+` → `*` in `has_lane` and before the lane above is told (`file_node`, `tell_above`); `behind + index` → `*` where `plan` takes an old hint; `shared > 0` → `>=` there | guarded twice: no lane is made above the last level; the old hint is taken only where an entry names nothing; what every key shares asks nothing of one |

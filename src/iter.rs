@@ -110,7 +110,7 @@ where
 
     #[inline]
     fn begin(&mut self) -> Option<Stop<'a>> {
-        let first = self.list.first_from(self.bounds.0, &mut self.scouts[0])?;
+        let first = self.list.first_from(&self.bounds.0, &mut self.scouts[0])?;
         Some(self.list.stop(first))
     }
 
@@ -119,7 +119,7 @@ where
             return None;
         }
         let next = match self.back {
-            None => self.list.last_to(self.bounds.1, &mut self.scouts[1]),
+            None => self.list.last_to(&self.bounds.1, &mut self.scouts[1]),
             Some(back) => self.list.previous_position(back.position, &mut self.scouts[1]),
         };
         self.back = next.map(|next| self.list.stop(next)).filter(|next| self.is_left(*next));

@@ -220,8 +220,8 @@ fn two_inserts_of_the_same_key() {
     });
 }
 
-/// Two writers of one shard: the one that finds nobody inside counts without read-modify-writes, and sees what the one
-/// before it has counted; the other knows that it is not alone.
+/// Two writers of one shard: the one that finds no sole writer inside is that, counts without read-modify-writes, and sees what the
+/// one before it has counted; the other knows that it is not.
 #[test]
 fn sole_and_joint_writers() {
     model([(true, true), (true, false), (false, true)], || {

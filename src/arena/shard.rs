@@ -115,8 +115,8 @@ impl Finger {
     }
 }
 
-/// Lets writers in until it is closed, and knows whether any are inside. The first one in is the sole writer, and goes out again with a
-/// plain store; those who find it inside are counted.
+/// Lets writers in until it is closed, and knows whether any are inside. One that finds no sole writer inside is that itself, and goes out
+/// again with a plain store; the others are counted.
 ///
 /// ```text
 /// sole   FREE ──enter──> TAKEN ──leave──> FREE     FREE ──close──> CLOSED, for good
@@ -165,7 +165,7 @@ impl Gate {
     /// Lets the caller in, unless the gate is closed.
     ///
     /// Who can see that does not knock: callers that keep trying would be counted for a moment each, and whoever waits for an empty
-    /// gate may meet one of them every time. It is the addition that decides.
+    /// gate may meet one of them every time. It is the exchange, or the addition, that decides.
     #[inline]
     pub(crate) fn enter(&self) -> Option<Pass> {
         if self.joint.load(order::PLAIN) & SEALED != 0 {
@@ -522,7 +522,7 @@ mod tests {
         assert_eq!(gate.enter(), Some(first));
     }
 
-    /// Whoever has not seen the seal may come in as the sole writer until the gate is closed, and not then.
+    /// Whoever has not seen the seal, as the exchange does not, may come in as the sole writer until the gate is closed, and not then.
     #[test]
     fn who_has_not_seen_the_seal_is_waited_for() {
         let gate = Gate::new();
@@ -533,8 +533,11 @@ mod tests {
         assert_eq!(gate.enter(), Some(Pass::Joint));
         gate.seal();
         gate.leave(Pass::Sole);
+        let come_in = || gate.sole.compare_exchange(FREE, TAKEN, order::GATE_ENTER, order::PLAIN).is_ok();
+        assert!(come_in() && !gate.close());
+        gate.leave(Pass::Sole);
         assert!(!gate.close(), "one has joined");
-        assert_eq!(gate.sole.load(order::PLAIN), CLOSED);
+        assert!(!come_in());
         gate.leave(Pass::Joint);
         assert!(gate.close());
     }

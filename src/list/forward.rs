@@ -224,8 +224,8 @@ where
         Some(next)
     }
 
-    /// Finds a walk's place in the lane where that does not go on as expected: in the next block, usually; else it was changed
-    /// meanwhile, or lacks this node.
+    /// Finds a walk's place in the lane where that does not go on as expected: it was changed meanwhile, or lacks this node, or a cursor
+    /// has turned.
     #[inline(never)]
     fn find_again<'a>(&'a self, scout: &mut Scout<'a>, next: Ref<Node>) {
         let here = scout.run.block;

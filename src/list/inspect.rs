@@ -300,7 +300,7 @@ where
     /// How many positions lie within bounds, counted; gives up at `limit`.
     pub(crate) fn count_up_to(&self, start: Bound<&K>, end: Bound<&K>, limit: usize) -> usize {
         let mut scout = Scout::new();
-        let mut next = self.first_from(start, &mut scout).map(|first| self.stop(first));
+        let mut next = self.first_from(&start, &mut scout).map(|first| self.stop(first));
         let mut count = 0;
         while let Some(at) = next.filter(|at| count < limit && self.is_within_end(*at, end)) {
             count += 1;

@@ -28,8 +28,8 @@ pub(super) const AHEAD: usize = if cfg!(target_pointer_width = "64") { 6 } else 
 /// Whether usual steps have code of their own, which is for speed alone.
 pub(crate) const STRAIGHT: bool = cfg!(target_pointer_width = "64");
 
-/// Where in the lowest lane a walk is, as far as it knows. Blocks are raw handles, 0 if not known. Everything has four bytes and begins as
-/// zero, so that a new one is a few stores.
+/// Where in the lowest lane a walk is, as far as it knows. Blocks are raw handles, 0 if not known. All but the run begins as zero, so that
+/// a new one is a few stores.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scout<'a> {
     pub(super) heading: Heading,
@@ -60,7 +60,7 @@ pub(crate) struct Run<'a> {
     words: &'a [AtomicU32],
     /// The block, raw; not 0 where a walk goes by the lane, or back.
     pub(super) block: u32,
-    /// The block to the right, as of when the walk came to this one: known by the time the walk comes to that. 0 if there was none.
+    /// The block to the right, as of when a walk forward came to this one: known by the time the walk comes to that. 0 if there was none.
     right: u32,
 }
 
@@ -295,8 +295,8 @@ where
         Run { words: self.low_block(block).words(0..place), block, right: 0 }
     }
 
-    /// The entries of the block to the right of a run. (A block that has come in between since is passed by, and found when links lead
-    /// there.)
+    /// The entries of the block to the right of a run. (If another has come in between since, the walk goes along links over what that
+    /// has.)
     #[inline]
     pub(super) fn run_right_of(&self, run: Run<'_>) -> Option<Run<'_>> {
         let right = if run.right == 0 { self.block_header(run.block).next() } else { run.right };

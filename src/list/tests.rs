@@ -178,7 +178,7 @@ fn walks_look_ahead() {
                 Bound::Included(&beside),
             ] {
                 let mut scout = Scout::new();
-                let mut next = list.first_from(bound, &mut scout).map(|first| list.stop(first));
+                let mut next = list.first_from(&bound, &mut scout).map(|first| list.stop(first));
                 let mut may_be_off = inserts;
                 for step in 0..60 {
                     let at = next.expect("there are more");
@@ -243,7 +243,7 @@ fn walks_pass_what_the_lanes_lack() {
         }
         // At the end of the keys, far behind what is missing, it goes by the lane, if that has most nodes.
         let mut scout = Scout::new();
-        let mut next = list.first_from(Bound::Unbounded, &mut scout).map(|first| list.stop(first));
+        let mut next = list.first_from(&Bound::Unbounded, &mut scout).map(|first| list.stop(first));
         let mut by_lane = 0;
         for _ in 0..keys.len() - 1 {
             next = list.next_stop(next.expect("there are more"), &mut scout);
@@ -280,7 +280,7 @@ fn long_walks_look_far_ahead() {
         let (mut far, mut steps) = (0, 0);
         for bound in starts.chain([Bound::Unbounded]) {
             let mut scout = Scout::new();
-            let mut next = list.first_from(bound, &mut scout).map(|first| list.stop(first));
+            let mut next = list.first_from(&bound, &mut scout).map(|first| list.stop(first));
             for step in 0..600 {
                 let at = next.expect("there are more");
                 if step > 100 {
@@ -320,7 +320,7 @@ fn long_walks_back_look_far_ahead() {
         let (mut far, mut steps) = (0, 0);
         for bound in starts.chain([Bound::Unbounded]) {
             let mut scout = Scout::new();
-            let mut at = list.last_to(bound, &mut scout).expect("there is one");
+            let mut at = list.last_to(&bound, &mut scout).expect("there is one");
             for step in 0..600 {
                 let behind = list.blocks_behind(&scout);
                 // Most walks are of a few steps; they know two.
