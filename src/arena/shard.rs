@@ -202,11 +202,9 @@ impl Gate {
     /// Of a sealed gate: whether everybody who was let in has left; then nobody is let in any more. Writers that knocked just before it
     /// was sealed may show up here for a moment, once each; they change nothing.
     pub(crate) fn close(&self) -> bool {
-        let sole = || match self.sole.compare_exchange(FREE, CLOSED, order::GATE_LOOK, order::GATE_LOOK) {
-            Ok(_) => CLOSED,
-            Err(now) => now,
-        };
-        (!SOLE || sole() == CLOSED) && self.joint.load(order::GATE_LOOK) & !SEALED == 0
+        let close_sole = || self.sole.compare_exchange(FREE, CLOSED, order::GATE_LOOK, order::GATE_LOOK);
+        let is_sole_closed = !SOLE || matches!(close_sole(), Ok(_) | Err(CLOSED));
+        is_sole_closed && self.joint.load(order::GATE_LOOK) & !SEALED == 0
     }
 }
 

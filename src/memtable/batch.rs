@@ -97,10 +97,10 @@ where
             return Ok(self.table.list.clock().stamp());
         }
         let cost = (bytes.saturating_add(RECORD), count);
-        let tokens = self.table.admit(admission.writer.shard, cost, Admit::WithinThresholds)?;
+        let tokens = self.table.admit(admission.0.shard, cost, Admit::WithinThresholds)?;
         self.fetch_all(writes.clone().map(|(key, ..)| key));
         let writes = writes.map(|(key, value, kind)| BatchWrite { key, value, kind });
-        self.table.list.apply(admission.writer, writes, count, || tokens.spent())
+        self.table.list.apply(admission.0, writes, count, || tokens.spent())
     }
 
     /// Has the processor fetch what writes of these keys will touch, some at a time.

@@ -221,18 +221,12 @@ impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> Memtable<K, C, A, S, MAX_HEIGH
 }
 
 /// A writer inside the gate: a freeze waits for it, and it is out again on drop, also when it panics.
-struct Admission<'a> {
-    writer: Writer<'a>,
-    /// Not if it is one of several writes of a writer that has passed the gate once.
-    leaves: bool,
-}
+struct Admission<'a>(Writer<'a>);
 
 impl Drop for Admission<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.leaves {
-            self.writer.leave();
-        }
+        self.0.leave();
     }
 }
 
@@ -490,17 +484,21 @@ where
         admit: Admit,
         inside: Option<&Admission<'_>>,
     ) -> Result<Written<'a>, Refusal<'a>> {
-        let admission = match inside {
-            None => self.enter()?,
-            Some(admission) => Admission { writer: admission.writer, leaves: false },
+        let own;
+        let writer = match inside {
+            Some(admission) => admission.0,
+            None => {
+                own = self.enter()?;
+                own.0
+            }
         };
         // Not asked of the key unless it matters.
         let bytes = match self.table.limits.max_memory_bytes {
             0 => 0,
             _ => write.key.as_bytes().len().saturating_add(write.value.len()),
         };
-        let tokens = self.table.admit(admission.writer.shard, (bytes, 1), admit)?;
-        self.table.list.write(admission.writer, write, || tokens.spent())
+        let tokens = self.table.admit(writer.shard, (bytes, 1), admit)?;
+        self.table.list.write(writer, write, || tokens.spent())
     }
 
     /// Has the processor fetch what writes of these keys will touch, all at once instead of one after the other; not for
@@ -518,8 +516,7 @@ where
     #[inline]
     fn enter(&self) -> Result<Admission<'_>, InsertError> {
         let (number, shard) = self.own_shard();
-        let writer = Writer::enter(shard, number).ok_or(InsertError::Sealed)?;
-        Ok(Admission { writer, leaves: true })
+        Writer::enter(shard, number).map(Admission).ok_or(InsertError::Sealed)
     }
 
     /// The calling thread's shard and its number, whatever the selector says.
