@@ -41,6 +41,6 @@ suite() {
 
 suite i686 --lib --tests
 # What reads and writes words, orders keys, and starts threads; the rest of the tests would say nothing new there.
-some=(--lib --test contract --test boundaries --test versions --test model --test flipped_bytes --test concurrent)
+some=(--lib --test contract --test boundaries --test versions --test model --test flipped_bytes --test concurrent --test single_writer)
 suite s390x "${some[@]}"
 suite aarch64 "${some[@]}"

@@ -84,7 +84,7 @@ tests() {
 
 proves 'every set of features passes its tests, and has some'
 # check.sh runs the long ones; here are those that any set of features may break.
-tests test --quiet --lib --test core_only --test default_types
+tests test --quiet --lib --test core_only --test default_types --test single_writer
 tests --at-least-one-of alloc,std,hash-index test --quiet --test contract --test boundaries --test versions --test figures --test owned
 must_report 'without a test' tests test --quiet --test contract
 

@@ -20,7 +20,7 @@ under_tsan() {
 
 # Those whose subject is threads.
 threaded=(--lib)
-for path in tests/{concurrent,manager,monitor,faults_of_others}*.rs; do
+for path in tests/{concurrent,manager,monitor,faults_of_others,single_writer}*.rs; do
     [ -e "$path" ] && threaded+=(--test "$(basename "$path" .rs)")
 done
 

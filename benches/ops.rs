@@ -80,6 +80,15 @@ fn insert(criterion: &mut Criterion) {
             );
         });
     }
+    for (order, keys) in [("random, one writer", &random), ("ascending, one writer", &ascending)] {
+        group.bench_function(order, |bencher| {
+            let insert = |table: &mut Memtable| {
+                let mut writer = table.single_writer().expect("nobody else writes");
+                keys.iter().filter(|key| writer.insert(*key, &VALUE)).count()
+            };
+            bencher.iter_batched_ref(Memtable::new, insert, BatchSize::PerIteration);
+        });
+    }
     group.finish();
 }
 

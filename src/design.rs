@@ -58,14 +58,18 @@
 //! `insert_batch` passes the gate once for sixteen keys. With that, and an arena whose usual case is no call and no division,
 //! random inserts took 0.91 of the time at a hundred entries and 0.97 at ten thousand, batches 0.82 and 0.83, overwrites 0.91 and 0.97.
 //!
-//! *No single-writer mode.* A read-modify-write that nobody else wants costs some 18 cycles on Intel cores, and nothing that shows on
-//! others (AMD EPYC: ascending inserts without any that a single writer could do without, 1 to 2 %). Without those of gate, bump position
-//! and lane blocks (not the link's, which is the barrier before the clock, nor the stamp's, which readers may set), ascending inserts took
-//! 0.74 of the time up to ten thousand entries on a Xeon and 0.92 from a hundred thousand on, sorted batches 0.82 and 0.97 to 0.99, random
-//! inserts 0.89 at a hundred entries, 0.96 at a thousand, and the same beyond. So what a table of the usual size would gain is a twelfth of
-//! an ascending load. A second write path is not worth that. (One of the three in the usual path: memory that the sole writer takes
-//! ahead and hands to itself was 0.94 for ascending inserts and batches at a thousand entries, 0.99 for random ones; not kept, for a second
-//! way to allocate with a promise of its own.)
+//! *Being alone.* A read-modify-write that nobody else wants costs some 18 cycles on Intel cores, and an insert has five. (AMD EPYC: nothing
+//! that shows; ascending inserts without any that one writer could do without, 1 to 2 %.) A [`SingleWriter`](crate::SingleWriter) holds
+//! all gates, and does without those of gate, bump position and lane block, and without the link's where the number is given: what
+//! stays is the link as the barrier before the clock, and the stamp, which readers may set; or, with a given number, telling the clock. On a Xeon, as parts of the time of one of many, at 100 /
+//! 1,000 / 10,000 / 100,000 / 1,000,000 entries: ascending inserts 0.74 / 0.76 / 0.75 / 0.83 / 0.93, with given numbers 0.65 / 0.67 / 0.69 /
+//! 0.77 / 0.88; sorted batches 0.84 / 0.85 / 0.84 / 0.89 / 0.96; random inserts 0.89 / 0.94 / 0.95 / 0.97 / 0.98, with given numbers 0.75 / 0.92 /
+//! 0.95 / 0.97 / 0.99. The write path is one, with a constant that says which; so who is never alone pays nothing, and a program that uses both has
+//! some functions as calls that were inlined before (2 to 5 % of the shared way). It is a borrow that takes the gates when it is
+//! made, and not a table of another type: the same shared table can be loaded by one thread and written by many afterwards, and
+//! memory that a lone writer hands to itself is safe by what the gates decide, not by what a type promises. It was left out at first, for
+//! the 1 to 2 %. (In the usual path: memory that the sole writer takes ahead and hands to itself was 0.94 for ascending inserts and batches at a
+//! thousand entries; not kept, for a second way to allocate.)
 //!
 //! *Walks forward* have nodes on their way before they come to them, by the handles in the lowest lane: a few at a time, more as
 //! they go on. A node that was only asked for costs a short walk a third of one that it looks at (each lies on a page of
@@ -167,7 +171,6 @@
 //! | a batch's number copied lazily by readers | only once the batch has counted the version | otherwise a write that slips in below cannot know whether the batch will count it; live keys drifted |
 //! | sequence numbers below 2^62 | callers' numbers below 2^62, clocks' below 2^63 | a clock that has been told the largest number could not go on |
 //! | a kept insert position that its user holds | one per shard, used by every write | nothing to hold, nothing to mix up, and every ascending load gains |
-//! | a single-writer mode | none | 8 % of ascending loads at the usual size, where it shows at all (above) |
 //! | a header in each chunk | sizes beside the directory | damaged entries must not decide about memory |
 //! | `inline(always)` on accessors | `inline` | 2.6 % fewer instructions for a third more code on small cores |
 //! | interleaved gets: each key by itself below the lanes | a ring of 16 that ends in the node | at a million entries about half the time of single gets |
@@ -235,8 +238,9 @@
 //! | `snapshot` | yes | yes | one read-modify-write and a fence |
 //! | `insert`, `put`, `put_tombstone`, `delete`, `put_at`, `put_kind_at`, `get_or_insert`, `insert_batch` | yes over a `FixedArena` | yes over a `FixedArena` | lock-free: repeats only when another write took the same gap or chain. Lane blocks are taken by try-lock; one that is held (also by what the handler interrupted) is left alone, and that piece of lane work is dropped |
 //! | the same over `ChunkArena`, `ShardedArena` | only if the allocator may be called there | only if the allocator may | a full chunk asks the allocator. With a first chunk large enough (of up to 8 MiB per shard) and a size that is never exceeded it is not asked, once each shard has had its first write |
-//! | `try_freeze` | yes | yes | closes the gate and looks; `None` while a write is unfinished, also one that the caller has interrupted |
-//! | `freeze`, `freeze_arc`, `seal` | **no** | **no** | spins until the writes that had begun are over. One of them may be what the handler interrupted, or a thread that cannot run: it would never end |
+//! | `single_writer`, and its writes | as above | as above | two exchanges a shard; refused, not kept waiting, when the caller has interrupted a write. Its own writes keep no reader out; others' are refused with `Busy`, also a handler's |
+//! | `try_freeze` | yes | yes | closes the gate and looks; `None` while a write is unfinished, also one that the caller has interrupted, or a single writer lives |
+//! | `freeze`, `freeze_arc`, `seal` | **no** | **no** | spins until the writes that had begun are over, and a single writer is gone. One of them may be what the handler interrupted, or a thread that cannot run: it would never end |
 //! | `apply` | **no** | **no** | batches exclude one another: the second spins until the first is over |
 //! | `validate`, `stats`, figures | yes, but `validate` walks everything | as long as that may take | exact only when nobody writes |
 //! | `reset`, drop | no `&mut`, no | | need the table exclusively |

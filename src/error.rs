@@ -21,6 +21,9 @@ pub enum InsertError {
     DuplicateSeqNo,
     /// The table is frozen, or being frozen.
     Sealed,
+    /// Somebody is the table's [`SingleWriter`](crate::SingleWriter), or is becoming it; or, of a writer that wants to be it, somebody
+    /// is writing.
+    Busy,
     /// The table holds as many bytes or entries as it was configured for, or would with this write.
     ///
     /// Said before the key is looked for: also of one that is there already, for which a table with room says
@@ -43,6 +46,7 @@ impl fmt::Display for InsertError {
             Self::DuplicateKey => "key already present",
             Self::DuplicateSeqNo => "key already has a version of this sequence number",
             Self::Sealed => "table is sealed",
+            Self::Busy => "table is another writer's",
             Self::ThresholdReached => "table has reached its configured size",
             Self::OutOfMemory => "out of memory",
             Self::KeyTooLarge => "key too large",

@@ -66,6 +66,9 @@ pub(crate) mod order {
     /// (see `list::version`): partner of the fence behind [`crate::clock`]'s snapshots.
     pub(crate) const LINK: Order = ordering!("link", SeqCst, Relaxed);
 
+    /// Publishes a node for the only writer, with a number that it was given, so that no clock is read behind it. Partner: [`FOLLOW`].
+    pub(crate) const LINK_ALONE: Order = ordering!("link_alone", Release, Relaxed);
+
     /// The store-load barriers below, which are weakened by their absence (`store_load`).
     pub(crate) const BARRIER: Order = ordering!("barrier", SeqCst, SeqCst);
 
@@ -102,9 +105,10 @@ pub(crate) mod order {
     /// The clock's own word, on both sides of the store-buffering race.
     pub(crate) const CLOCK: Order = ordering!("clock", SeqCst, Relaxed);
 
-    /// A sole writer passes the gate. Partner: [`GATE_LEAVE`] of the one before: it sees the figures as that left them.
+    /// A writer passes the gate, or holds it. Partner: [`GATE_LEAVE`] of those before: a sole writer sees the figures as the one before
+    /// left them, one that is alone everything, and whoever comes after that sees what it has left.
     pub(crate) const GATE_ENTER: Order = ordering!("gate_enter", Acquire, Relaxed);
-    /// A writer leaves the gate. Partners: [`GATE_LOOK`]: a freeze that sees nobody inside sees the write; and
+    /// A writer leaves the gate, or releases it. Partners: [`GATE_LOOK`]: a freeze that sees nobody inside sees the write; and
     /// [`GATE_ENTER`].
     pub(crate) const GATE_LEAVE: Order = ordering!("gate_leave", Release, Relaxed);
     /// A freeze seals the gate; it watches it empty with [`GATE_LOOK`].

@@ -167,6 +167,12 @@ fn base() -> Arc<Table<EpochClock, 1>> {
     table()
 }
 
+/// One with a single shard.
+fn one_shard() -> Arc<Memtable<[u8], Bytewise, ChunkArena, EpochClock, 1>> {
+    let arena = ChunkArena::with_chunks(ChunkSizes { first: 2048, largest: 2048 }, Global);
+    Arc::new(Builder::with_arena(arena).max_height::<1>().build())
+}
+
 /// Everything holds together, and the newest values are these.
 fn holds<S: SeqClock, C: Comparator<[u8]>, A: Arena, const H: usize>(
     table: &Memtable<[u8], C, A, S, H>,
@@ -1060,6 +1066,143 @@ fn two_regions_grow() {
     });
 }
 
+// ---- One writer ------------------------------------------------------------------------------------------------------
+
+/// Nodes that the only writer links by a store, before one and at the end: a search sees each completely, or not.
+#[test]
+fn single_writer_against_search() {
+    model([(false, 2), (false, 3), (false, 4), (true, 3), (true, 4)], || {
+        let table = base();
+        assert!(table.insert(b"a", b"0") && table.insert(b"c", b"2"));
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || {
+            let mut writer = writer.single_writer().expect("nobody else writes");
+            writer.put_at(b"b", b"1", SeqNo(5)).expect("nothing refuses it");
+            writer.put_at(b"d", b"3", SeqNo(6)).expect("nothing refuses it");
+        });
+        let reader = spawn(2, move || {
+            let first = reader.get_live(b"b").inspect(|value| assert_eq!(*value, b"1")).is_some();
+            let all: Vec<_> = reader.iter().map(|entry| (entry.key, entry.value)).collect();
+            let keys: Vec<_> = all.iter().map(|(key, _)| *key).collect();
+            assert!(keys.is_sorted() && keys.len() >= 2, "{keys:?}");
+            assert!(!first || keys.contains(&&b"b"[..]));
+            (first, keys.len())
+        });
+        join(writer);
+        let saw = join(reader);
+        holds(&table, &[(b"a", b"0"), (b"b", b"1"), (b"c", b"2"), (b"d", b"3")]);
+        saw
+    });
+}
+
+/// The third key splits the block, which the only writer took by a store: as in `lane_split_against_reader`.
+#[test]
+fn single_writer_splits_against_reader() {
+    bounded(1, [false, true], || {
+        let table = table::<3>();
+        assert!(table.insert(b"b", b"0") && table.insert(b"d", b"0"));
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || assert!(writer.single_writer().expect("nobody else writes").insert(b"f", b"1")));
+        let reader = spawn(2, move || {
+            let last = reader.range(..&b"g"[..]).next_back().expect("there are others").key;
+            assert!(last == b"d" || last == b"f");
+            last == b"f"
+        });
+        join(writer);
+        let saw = join(reader);
+        holds(&table, &[(b"b", b"0"), (b"d", b"0"), (b"f", b"1")]);
+        saw
+    });
+}
+
+/// What the only writer has linked by a store, or by an exchange, a snapshot of later shows, and one of before does not.
+#[test]
+fn single_writer_against_snapshot() {
+    model([(0, 0), (0, 1), (1, 1)], || {
+        let table = base();
+        assert!(table.insert(b"a", b"0"));
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || {
+            let mut writer = writer.single_writer().expect("nobody else writes");
+            assert!(writer.insert(b"b", b"1"));
+        });
+        let reader = spawn(2, move || {
+            let snapshot = reader.snapshot();
+            let first = snapshot.iter().count() - 1;
+            assert_eq!(snapshot.iter().count() - 1, first, "it moved");
+            (first, reader.iter().count() - 1)
+        });
+        join(writer);
+        join(reader)
+    });
+}
+
+/// A writer beside one that wants to be the only one, in one region of one chunk: one after the other, or one is refused; never both
+/// inside.
+#[test]
+fn single_writer_against_writer() {
+    bounded(5, [(true, true), (true, false), (false, true)], || {
+        let table = one_shard();
+        assert!(table.insert(b"a", &[7; 20]));
+        let (many, alone) = (Arc::clone(&table), Arc::clone(&table));
+        // With numbers of their own: the barrier before the clock would stand in for the gate's release.
+        let many = spawn(1, move || many.put_at(b"b", &[1; 20], SeqNo(5)));
+        let alone = spawn(2, move || {
+            let mut writer = alone.single_writer()?;
+            writer.put_at(b"c", &[2; 20], SeqNo(6))
+        });
+        let (many, alone) = (join(many), join(alone));
+        for written in [many, alone] {
+            assert!(matches!(written, Ok(()) | Err(InsertError::Busy)), "{written:?}");
+        }
+        let wanted = [(&b"a"[..], Some(7)), (b"b", many.ok().map(|_| 1)), (b"c", alone.ok().map(|_| 2))];
+        let wanted: Vec<_> = wanted.into_iter().filter_map(|(key, byte)| Some((key, [byte?; 20]))).collect();
+        let wanted: Vec<_> = wanted.iter().map(|(key, value)| (*key, &value[..])).collect();
+        assert_eq!(table.len(), wanted.len());
+        holds(&table, &wanted);
+        // Whoever comes now is let in.
+        assert!(table.insert(b"d", b"") && table.single_writer().is_ok());
+        (many.is_ok(), alone.is_ok())
+    });
+}
+
+/// Two writers, of which one may join the other, beside one that wants to be the only one: it sees what both have left, and they what it
+/// has.
+#[test]
+fn single_writer_among_sole_and_joint() {
+    let beside_it = [(true, true, true), (true, false, true), (false, true, true), (false, false, true)];
+    // One shard: nobody is turned away by one that is turned away itself.
+    bounded(1, beside_it.into_iter().chain([(true, true, false)]), || {
+        let table = one_shard();
+        let [one, two, alone] = [0; 3].map(|_| Arc::clone(&table));
+        let one = spawn(1, move || one.put_at(b"a", b"1", SeqNo(5)).is_ok());
+        let two = spawn(2, move || two.put_at(b"b", b"2", SeqNo(6)).is_ok());
+        let alone = spawn(3, move || {
+            // Its key is before the others', so that no link on the way says what they have done.
+            alone.single_writer().is_ok_and(|mut writer| writer.put_at(b"0", b"3", SeqNo(7)).is_ok())
+        });
+        let outcome = (join(one), join(two), join(alone));
+        assert_eq!(table.len(), [outcome.0, outcome.1, outcome.2].map(usize::from).iter().sum::<usize>());
+        table.validate().unwrap_or_else(|broken| panic!("{broken:?}"));
+        outcome
+    });
+}
+
+/// Of two that want to be the only writer one gets to be it, at least.
+#[test]
+fn two_single_writers() {
+    bounded(5, [(true, true), (true, false), (false, true)], || {
+        let table = one_shard();
+        let (one, two) = (Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(1, move || one.single_writer().is_ok_and(|mut writer| writer.insert(b"a", b"1")));
+        let two = spawn(2, move || two.single_writer().is_ok_and(|mut writer| writer.insert(b"b", b"2")));
+        let (one, two) = (join(one), join(two));
+        assert_eq!(table.len(), usize::from(one) + usize::from(two));
+        table.validate().expect("one after the other");
+        (one, two)
+    });
+}
+
 // ---- The end of a table ----------------------------------------------------------------------------------------------
 
 /// A freeze beside a writer: the write is in the frozen table or refused, never later.
@@ -1110,6 +1253,27 @@ fn freeze_against_sole_and_joint_writer() {
     });
 }
 
+/// A freeze beside the only writer: it waits for it; what that has written by then is in the frozen table, and nothing else ever.
+#[test]
+fn freeze_against_single_writer() {
+    bounded(5, [(true, true), (true, false), (false, false)], || {
+        let table = one_shard();
+        let (writer, freezer) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(1, move || Ok(writer.single_writer()?.put(b"a", b"1").map(drop)));
+        let freezer = spawn(2, move || {
+            let frozen = freezer.freeze();
+            frozen.validate().expect("exact as soon as it is frozen");
+            frozen.contains_key(b"a")
+        });
+        let (written, seen) = (join(writer), join(freezer));
+        assert_eq!(table.contains_key(b"a"), seen);
+        let sealed = Err(InsertError::Sealed);
+        let (was_let_in, written) = (written.is_ok(), written.unwrap_or_else(Err));
+        assert_eq!(written, if seen { Ok(()) } else { sealed });
+        (was_let_in, seen)
+    });
+}
+
 // ---- Twins -----------------------------------------------------------------------------------------------------------
 
 /// Runs a model with an ordering weakened, in a process of its own, since loom does not survive a failure. Whether it
@@ -1148,6 +1312,7 @@ macro_rules! twins {
 
 twins! {
     link: insert_against_search;
+    link_alone: single_writer_against_search;
     follow: insert_against_search;
     store_load: overwrite_against_snapshot;
     stamp: cause_before_effect;

@@ -77,6 +77,15 @@ unsafe impl<Al: Allocator + Clone> Arena for ChunkArena<Al> {
     }
 
     #[inline]
+    unsafe fn allocate_alone(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
+        // SAFETY: the caller's promise.
+        match unsafe { self.region().squeeze_alone(size, align) } {
+            Some(handle) => Ok(handle),
+            None => self.allocate(shard, size, align),
+        }
+    }
+
+    #[inline]
     unsafe fn release(&self, _shard: usize, handle: Handle, size: usize) -> bool {
         // SAFETY: the caller's promise.
         unsafe { self.region().release(handle, size) }
@@ -132,7 +141,7 @@ pub(super) fn used(bump: &Bump) -> usize {
 ///
 /// Invariant: `bump.next` is 0, or an offset within a chunk that is current for this position only; everything below
 /// the offset is handed out, everything above is free. So whoever moves it up by a compare-and-swap owns what it
-/// moved across.
+/// moved across; and so does whoever stores it while nobody else moves it.
 pub(super) struct Region<'a, Al: Allocator> {
     pub(super) directory: &'a Directory<Al>,
     pub(super) sizes: ChunkSizes,
@@ -151,24 +160,43 @@ impl<Al: Allocator> Region<'_, Al> {
     /// Allocates from the current chunk, if there is room.
     #[inline]
     pub(super) fn squeeze(&self, size: usize, align: usize) -> Option<Handle> {
-        let wanted = units(size)?;
-        let align = align_units(align)?;
+        let wanted = (units(size)?, align_units(align)?);
         let mut next = self.bump.next.load(order::CHUNK_READ);
-        while next != 0 {
-            let (place, offset) = ChunkNumber::split(Handle(next));
-            let start = align_up(offset, align)?;
-            // SAFETY: `next` was read with acquire, and is in a chunk of this directory.
-            let limit = unsafe { self.directory.units(place) };
-            if wanted > limit || start > limit - wanted {
-                return None;
-            }
-            let end = place.handle(start + wanted).0;
+        loop {
+            let (start, end) = self.room(next, wanted)?;
             match self.bump.next.compare_exchange_weak(next, end, order::CHUNK, order::CHUNK_READ) {
-                Ok(_) => return Some(place.handle(start)),
+                Ok(_) => return Some(start),
                 Err(now) => next = now,
             }
         }
-        None
+    }
+
+    /// The same without a read-modify-write.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else moves this position meanwhile.
+    #[inline]
+    pub(super) unsafe fn squeeze_alone(&self, size: usize, align: usize) -> Option<Handle> {
+        let wanted = (units(size)?, align_units(align)?);
+        let (start, end) = self.room(self.bump.next.load(order::CHUNK_READ), wanted)?;
+        // Whoever allocates next comes after us.
+        self.bump.next.store(end, order::PLAIN);
+        Some(start)
+    }
+
+    /// Where there is room behind `next` in its chunk, for some units aligned to some; and what is next then.
+    #[inline]
+    fn room(&self, next: u32, (wanted, align): (u32, u32)) -> Option<(Handle, u32)> {
+        if next == 0 {
+            return None;
+        }
+        let (place, offset) = ChunkNumber::split(Handle(next));
+        let start = align_up(offset, align)?;
+        // SAFETY: `next` was read with acquire, and is in a chunk of this directory.
+        let limit = unsafe { self.directory.units(place) };
+        let fits = wanted <= limit && start <= limit - wanted;
+        fits.then(|| (place.handle(start), place.handle(start + wanted).0))
     }
 
     /// Moves on to another chunk, or takes one just for this request.

@@ -54,7 +54,18 @@ impl<'buf> FixedArena<'buf> {
     }
 }
 
-// SAFETY: (1) a block is a range of units that one compare-and-swap moved `next` across, so blocks are disjoint and
+impl FixedArena<'_> {
+    /// Where there is room behind `next`, and what is next then.
+    #[inline]
+    fn room(&self, next: u32, size: usize, align: usize) -> Result<(Handle, u32), OutOfMemory> {
+        let wanted = units(size).ok_or(OutOfMemory)?;
+        let start = align_up(next, align_units(align).ok_or(OutOfMemory)?).ok_or(OutOfMemory)?;
+        let end = start.checked_add(wanted).filter(|end| *end <= self.units).ok_or(OutOfMemory)?;
+        Ok((Handle(start), end))
+    }
+}
+
+// SAFETY: (1) a block is a range of units that one compare-and-swap moved `next` across, or one store while nobody else moved it, so blocks are disjoint and
 // start behind unit 0; (2) `base` is aligned to `MAX_ALIGN` and derived from the exclusively borrowed buffer; (3) the
 // buffer is not part of the value; (4) one shard; (5) nobody else's parts are used.
 unsafe impl Arena for FixedArena<'_> {
@@ -65,18 +76,24 @@ unsafe impl Arena for FixedArena<'_> {
 
     #[inline]
     fn allocate(&self, _shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
-        let wanted = units(size).ok_or(OutOfMemory)?;
-        let align = align_units(align).ok_or(OutOfMemory)?;
         let bump = &self.shard.bump.next;
         let mut next = bump.load(order::CHUNK_READ);
         loop {
-            let start = align_up(next, align).ok_or(OutOfMemory)?;
-            let end = start.checked_add(wanted).filter(|end| *end <= self.units).ok_or(OutOfMemory)?;
+            let (start, end) = self.room(next, size, align)?;
             match bump.compare_exchange_weak(next, end, order::CHUNK, order::CHUNK_READ) {
-                Ok(_) => return Ok(Handle(start)),
+                Ok(_) => return Ok(start),
                 Err(now) => next = now,
             }
         }
+    }
+
+    #[inline]
+    unsafe fn allocate_alone(&self, _shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
+        let bump = &self.shard.bump.next;
+        let (start, end) = self.room(bump.load(order::CHUNK_READ), size, align)?;
+        // Whoever allocates next comes after us.
+        bump.store(end, order::PLAIN);
+        Ok(start)
     }
 
     unsafe fn release(&self, _shard: usize, handle: Handle, size: usize) -> bool {

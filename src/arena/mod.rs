@@ -8,6 +8,7 @@
 //! A handle is half a pointer, needs only 32-bit atomics, and holds wherever the memory lies. Handle 0 is "none".
 
 mod fixed;
+mod gate;
 mod selector;
 mod shard;
 mod slab;
@@ -33,6 +34,7 @@ pub(crate) use sharded::DefaultSelector;
 #[cfg(feature = "alloc")]
 pub use sharded::ShardedArena;
 
+pub(crate) use gate::Gates;
 pub(crate) use shard::{Totals, Writer};
 pub(crate) use slab::carve;
 
@@ -73,7 +75,7 @@ impl Handle {
 
 /// Memory for one table.
 ///
-/// Words: a handle is *live* from the moment [`allocate`](Self::allocate) returns it until [`reset`](Self::reset), a
+/// Words: a handle is *live* from the moment [`allocate`](Self::allocate) or [`allocate_alone`](Self::allocate_alone) returns it until [`reset`](Self::reset), a
 /// successful [`release`](Self::release) of it, or the arena's drop; its *block* is the `size` bytes it was allocated
 /// with.
 ///
@@ -121,11 +123,21 @@ pub unsafe trait Arena {
     /// Hands out `size` bytes aligned to `align`, by preference from the region of shard number `shard` (any number).
     fn allocate(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory>;
 
+    /// The same for a caller that is the only one, which an arena can make use of: as it is, it is the same.
+    ///
+    /// # Safety
+    ///
+    /// No other call of `allocate`, `allocate_alone` or `release` runs meanwhile: each has happened before this one, or happens after.
+    #[inline]
+    unsafe fn allocate_alone(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
+        self.allocate(shard, size, align)
+    }
+
     /// Takes back a block nobody has seen, if nothing was handed out after it; returns whether it did.
     ///
     /// # Safety
     ///
-    /// `handle` is live, came from `allocate(shard, size, _)`, and is not used afterwards if this returns `true`.
+    /// `handle` is live, came from `allocate(shard, size, _)` or `allocate_alone(shard, size, _)`, and is not used afterwards if this returns `true`.
     #[inline]
     unsafe fn release(&self, shard: usize, handle: Handle, size: usize) -> bool {
         let _ = (shard, handle, size);

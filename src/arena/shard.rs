@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::gate::{Gate, Gates, Pass};
 use super::slab::Slab;
 use crate::clock::SeqNo;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, order};
@@ -115,105 +116,6 @@ impl Finger {
     }
 }
 
-/// Lets writers in until it is closed, and knows whether any are inside. One that finds no sole writer inside is that itself, and goes out
-/// again with a plain store; the others are counted.
-///
-/// ```text
-/// sole   FREE ──enter──> TAKEN ──leave──> FREE     FREE ──close──> CLOSED, for good
-/// joint  count + 1 .. count - 1                    SEALED, for good: before anything is closed
-/// ```
-///
-/// *Closing against entering.* Each word decides by itself, by the order of its modifications. `sole`: either the writer takes it first,
-/// and it is not closed before the writer has left, or it is closed first, and the writer finds it so. `joint`: either the writer is
-/// counted first, and whoever waits for an empty gate sees the count, or `SEALED` comes first, and the writer turns back. Both being
-/// final, they need not be looked at in one moment. `sole` itself has no mark for "sealed": while it is taken only its writer changes it,
-/// which is what the plain store needs. So a writer that has not seen `SEALED` yet may take it once more before it is closed.
-pub(crate) struct Gate {
-    sole: AtomicU32,
-    joint: AtomicU32,
-}
-
-const FREE: u32 = 0;
-const TAKEN: u32 = 1;
-const CLOSED: u32 = 2;
-const SEALED: u32 = 1 << 31;
-
-/// What a writer is inside a gate.
-///
-/// There is one sole writer at a time. It may be joined by others, which know that they are not it; the next sole writer comes in when
-/// it has left, and sees what it has written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pass {
-    Sole,
-    Joint,
-}
-
-/// Whether sole writers are told apart. Where addresses have 32 bits, half a kilobyte of code counts for more.
-const SOLE: bool = cfg!(target_pointer_width = "64");
-
-impl Gate {
-    pub(crate) fn new() -> Self {
-        Self { sole: AtomicU32::new(FREE), joint: AtomicU32::new(0) }
-    }
-
-    /// Opens it again, for a caller that has the whole table exclusively.
-    fn clear(&self) {
-        self.sole.store(FREE, order::PLAIN);
-        self.joint.store(0, order::PLAIN);
-    }
-
-    /// Lets the caller in, unless the gate is closed.
-    ///
-    /// Who can see that does not knock: callers that keep trying would be counted for a moment each, and whoever waits for an empty
-    /// gate may meet one of them every time. It is the exchange, or the addition, that decides.
-    #[inline]
-    pub(crate) fn enter(&self) -> Option<Pass> {
-        if self.joint.load(order::PLAIN) & SEALED != 0 {
-            return None;
-        }
-        if SOLE && self.sole.compare_exchange(FREE, TAKEN, order::GATE_ENTER, order::PLAIN).is_ok() {
-            return Some(Pass::Sole);
-        }
-        if self.joint.fetch_add(1, order::PLAIN) & SEALED == 0 {
-            return Some(Pass::Joint);
-        }
-        self.leave(Pass::Joint);
-        None
-    }
-
-    #[inline]
-    pub(crate) fn leave(&self, pass: Pass) {
-        match pass {
-            Pass::Sole => self.sole.store(FREE, order::GATE_LEAVE),
-            Pass::Joint => {
-                self.joint.fetch_sub(1, order::GATE_LEAVE);
-            }
-        }
-    }
-
-    pub(crate) fn seal(&self) {
-        self.joint.fetch_or(SEALED, order::GATE_WAIT);
-    }
-
-    pub(crate) fn is_sealed(&self) -> bool {
-        self.joint.load(order::GATE_LOOK) & SEALED != 0
-    }
-
-    /// Of a sealed gate: whether everybody who was let in has left; then nobody is let in any more. Writers that knocked just before it
-    /// was sealed may show up here for a moment, once each; they change nothing.
-    pub(crate) fn close(&self) -> bool {
-        let close_sole = || self.sole.compare_exchange(FREE, CLOSED, order::GATE_LOOK, order::GATE_LOOK);
-        let is_sole_closed = !SOLE || matches!(close_sole(), Ok(_) | Err(CLOSED));
-        is_sole_closed && self.joint.load(order::GATE_LOOK) & !SEALED == 0
-    }
-}
-
-impl fmt::Debug for Gate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("sealed", &self.is_sealed()).finish_non_exhaustive()
-    }
-}
-
 /// One shard's part of the figures. Single counters may run below zero here (a key written through one shard and
 /// deleted through another); only the sums over all shards mean something.
 #[derive(Debug)]
@@ -279,8 +181,11 @@ impl Counts {
 }
 
 /// A writer that has passed the gate of its shard.
+///
+/// With `ALONE` it has passed all gates of the table, and nobody else is or comes inside: what is otherwise decided between writers by a
+/// read-modify-write it may load and store.
 #[derive(Clone, Copy)]
-pub(crate) struct Writer<'a> {
+pub(crate) struct Writer<'a, const ALONE: bool = false> {
     pub(crate) shard: &'a Shard,
     /// The shard's number.
     pub(crate) number: usize,
@@ -300,11 +205,36 @@ impl<'a> Writer<'a> {
     pub(crate) fn leave(self) {
         self.shard.gate.leave(self.pass);
     }
+}
+
+impl<'a> Writer<'a, true> {
+    /// The only writer of the table whose gates are held, by one of its shards.
+    ///
+    /// # Safety
+    ///
+    /// It and its copies are used for that table, by one thread at a time, and by nobody when the gates are released.
+    #[inline]
+    pub(crate) unsafe fn alone(_gates: &Gates<'a>, shard: &'a Shard, number: usize) -> Self {
+        Self { shard, number, pass: Pass::Sole }
+    }
+}
+
+impl<'a, const ALONE: bool> Writer<'a, ALONE> {
+    /// The same writer, doing as many do: for what is rare, so that there is one code for it.
+    #[inline]
+    pub(crate) fn as_one_of_many(self) -> Writer<'a> {
+        Writer { shard: self.shard, number: self.number, pass: self.pass }
+    }
+
+    #[inline]
+    fn pass(&self) -> Pass {
+        if ALONE { Pass::Sole } else { self.pass }
+    }
 
     /// Adds a write's differences; those that are zero cost a compare.
     #[inline]
     pub(crate) fn add(&self, totals: Totals) {
-        let counts = match self.pass {
+        let counts = match self.pass() {
             Pass::Sole => &self.shard.figures.sole,
             Pass::Joint => &self.shard.figures.joint,
         };
@@ -312,7 +242,7 @@ impl<'a> Writer<'a> {
             if difference == 0 {
                 continue;
             }
-            match self.pass {
+            match self.pass() {
                 // Nobody else stores here (see `Pass`), and the writer before left the gate before we entered it.
                 Pass::Sole => counter.store(counter.load(order::PLAIN).wrapping_add(difference), order::PLAIN),
                 Pass::Joint => {
@@ -325,7 +255,7 @@ impl<'a> Writer<'a> {
     /// Widens the range of sequence numbers.
     #[inline]
     pub(crate) fn note_seq(&self, seq: SeqNo) {
-        match self.pass {
+        match self.pass() {
             Pass::Sole => {
                 let counts = &self.shard.figures.sole;
                 if counts.min_seq.load(order::PLAIN) > seq.0 {
@@ -492,51 +422,5 @@ impl Totals {
             value_bytes: self.value_bytes.wrapping_add(other.value_bytes),
             failures: self.failures.wrapping_add(other.failures),
         }
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_closed_gate_lets_nobody_in_and_empties() {
-        let gate = Gate::new();
-        let first = if SOLE { Pass::Sole } else { Pass::Joint };
-        assert_eq!(gate.enter(), Some(first));
-        assert_eq!(gate.enter(), Some(Pass::Joint));
-        gate.leave(first);
-        assert_eq!(gate.enter(), Some(first));
-        gate.seal();
-        assert_eq!(gate.enter(), None);
-        assert!(gate.is_sealed());
-        gate.leave(Pass::Joint);
-        assert!(!gate.close());
-        assert_eq!(gate.enter(), None);
-        gate.leave(first);
-        assert!(gate.close() && gate.close());
-        assert_eq!(gate.enter(), None);
-        gate.clear();
-        assert_eq!(gate.enter(), Some(first));
-    }
-
-    /// Whoever has not seen the seal, as the exchange does not, may come in as the sole writer until the gate is closed, and not then.
-    #[test]
-    fn who_has_not_seen_the_seal_is_waited_for() {
-        let gate = Gate::new();
-        if !SOLE {
-            return;
-        }
-        assert_eq!(gate.enter(), Some(Pass::Sole));
-        assert_eq!(gate.enter(), Some(Pass::Joint));
-        gate.seal();
-        gate.leave(Pass::Sole);
-        let come_in = || gate.sole.compare_exchange(FREE, TAKEN, order::GATE_ENTER, order::PLAIN).is_ok();
-        assert!(come_in() && !gate.close());
-        gate.leave(Pass::Sole);
-        assert!(!gate.close(), "one has joined");
-        assert!(!come_in());
-        gate.leave(Pass::Joint);
-        assert!(gate.close());
     }
 }

@@ -112,6 +112,15 @@ unsafe impl<Sel: ShardSelector + Clone, Al: Allocator + Clone> Arena for Sharded
     }
 
     #[inline]
+    unsafe fn allocate_alone(&self, shard: usize, size: usize, align: usize) -> Result<Handle, OutOfMemory> {
+        // SAFETY: the caller's promise.
+        match unsafe { self.region(shard).squeeze_alone(size, align) } {
+            Some(handle) => Ok(handle),
+            None => self.allocate_elsewhere(shard, size, align),
+        }
+    }
+
+    #[inline]
     unsafe fn release(&self, shard: usize, handle: Handle, size: usize) -> bool {
         // SAFETY: the caller's promise; what came from another region is the last block of neither.
         unsafe { self.region(shard).release(handle, size) }

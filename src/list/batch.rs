@@ -227,7 +227,7 @@ where
         // Without gaps between, so that if one fails all before it can be given back.
         let take = |size: usize| {
             let size = size.checked_next_multiple_of(VERSION_ALIGN).ok_or(OutOfMemory)?;
-            Reserved::take(self, writer.number, size, VERSION_ALIGN)
+            Reserved::take(self, writer, size, VERSION_ALIGN)
         };
         let record = take(size_of::<Commit>())?;
         let slots = take(bytes.max(UNIT))?;
@@ -239,7 +239,7 @@ where
         let mut taken = 0;
         let mut failed = false;
         for write in batch.take(count) {
-            let size = match self.find_place(write.key, writer, &mut Trail::new()) {
+            let size = match self.find_place(write.key, writer.shard, &mut Trail::new()) {
                 Found::Node(_) => version_size(write.value.len()),
                 // Large enough for a version, too, if somebody brings the key first.
                 Found::Gap(_) => {
@@ -307,13 +307,13 @@ where
         let version = (write.kind, Origin::Clock, SeqWord::batch(ledger.record.handle()));
         loop {
             let mut trail = Trail::new();
-            let found = self.find_place(write.key, writer, &mut trail);
+            let found = self.find_place(write.key, writer.shard, &mut trail);
             let wanted = match found {
                 Found::Node(_) => version_size(write.value.len()),
                 Found::Gap(_) => node_size(key.len(), write.value.len()),
             };
             if wanted > size {
-                let more = Reserved::take(self, writer.number, wanted, VERSION_ALIGN)?;
+                let more = Reserved::take(self, writer, wanted, VERSION_ALIGN)?;
                 (memory, size) = (more.handle(), wanted);
                 more.keep();
             }

@@ -304,6 +304,18 @@ impl Header {
         fence(order::BLOCK_WRITE);
         Some(Taken { header: self, version })
     }
+
+    /// The same for the only writer.
+    #[inline]
+    pub(super) fn try_take_alone(&self) -> Option<Taken<'_>> {
+        let version = self.version.load(order::PLAIN);
+        if version & 1 == 1 {
+            return None;
+        }
+        self.version.store(version.wrapping_add(1), order::PLAIN);
+        fence(order::BLOCK_WRITE);
+        Some(Taken { header: self, version })
+    }
 }
 
 /// A block that the holder owns; given back on drop, also when a comparator or allocator panics.

@@ -30,7 +30,7 @@
 
 use core::cmp::Ordering;
 
-use crate::arena::{Arena, Handle, MAX_ALIGN, carve};
+use crate::arena::{Arena, Handle, MAX_ALIGN, Writer, carve};
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 use crate::sync::{self, AtomicU32, AtomicUsize, order};
@@ -381,18 +381,25 @@ where
     }
 
     /// Files a node in the lowest lane. `trail` then leads to where it is; to nowhere if it could not be filed.
-    pub(super) fn file_node(&self, shard: usize, node: Ref<Node>, neighbours: Neighbours, trail: &mut Trail<H>) {
+    pub(super) fn file_node<const ALONE: bool>(
+        &self,
+        writer: Writer<'_, ALONE>,
+        node: Ref<Node>,
+        neighbours: Neighbours,
+        trail: &mut Trail<H>,
+    ) {
+        let shard = writer.number;
         if H == 1 || self.refuses_lanes() || !self.has_lane(shard, 0) {
             return trail.passed(0, 0);
         }
         let strayed = trail.strayed;
-        if let Some(split) = self.file(Self::low_block, shard, 0, (node, node.handle().0), neighbours, trail) {
-            self.tell_above(shard, 0, split, trail);
+        if let Some(split) = self.file(Self::low_block, writer, 0, (node, node.handle().0), neighbours, trail) {
+            self.tell_above(writer.as_one_of_many(), 0, split, trail);
         }
         if let Some((lane, right)) = strayed {
             // The lane above lacks this block: it could have been reached from there.
             if let (true, Some(first)) = (lane + 1 < self.lanes.height(), self.block_header(right).first()) {
-                self.tell_above(shard, lane, Split { first, right, has_entry: false }, trail);
+                self.tell_above(writer.as_one_of_many(), lane, Split { first, right, has_entry: false }, trail);
             }
         }
     }
@@ -400,11 +407,11 @@ where
     /// Files a new block of a lane in the one above, and what that splits in the one above that. A loop, so that the stack does not grow
     /// with the table.
     #[inline(never)]
-    fn tell_above(&self, shard: usize, mut lane: usize, split: Split, trail: &mut Trail<H>) {
+    fn tell_above(&self, writer: Writer<'_>, mut lane: usize, split: Split, trail: &mut Trail<H>) {
         let mut untold = Some(split);
         while let Some(Split { first, right, .. }) = untold {
             lane += 1;
-            if lane + 1 >= H || !self.has_lane(shard, lane) {
+            if lane + 1 >= H || !self.has_lane(writer.number, lane) {
                 return;
             }
             if trail.block(lane) == 0 {
@@ -414,7 +421,7 @@ where
                 let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, &mut way);
                 (lane..H).for_each(|lane| trail.passed(lane, way.block(lane)));
             }
-            untold = self.file(Self::high_block, shard, lane, (first, right), None, trail);
+            untold = self.file(Self::high_block, writer, lane, (first, right), None, trail);
         }
     }
 
@@ -451,10 +458,10 @@ where
 
     /// Files an entry (the node of its key, its handle) in a lane. `trail` then leads to where it is; to nowhere if it could not
     /// be filed.
-    pub(super) fn file<'a, D: Digest + 'a, const N: usize>(
+    fn file<'a, D: Digest + 'a, const N: usize, const ALONE: bool>(
         &'a self,
         block_at: fn(&'a Self, u32) -> &'a Block<D, N>,
-        shard: usize,
+        writer: Writer<'_, ALONE>,
         lane: usize,
         (node, entry): (Ref<Node>, u32),
         neighbours: Neighbours,
@@ -469,7 +476,8 @@ where
         for _ in 0..HOPS {
             let block = block_at(self, at);
             let taken = (0..TAKES).find_map(|_| {
-                let taken = block.header().try_take();
+                let header = block.header();
+                let taken = if ALONE { header.try_take_alone() } else { header.try_take() };
                 if taken.is_none() {
                     sync::spin();
                 }
@@ -479,7 +487,7 @@ where
                 Filing::Right => at = block.header().next(),
                 Filing::Nowhere => return None,
                 Filing::Behind(index) => {
-                    let split = self.put(shard, lane, (block, taken), index, (key, node, entry));
+                    let split = self.put(writer.number, lane, (block, taken), index, (key, node, entry));
                     let right = split.as_ref().filter(|split| split.has_entry).map(|split| split.right);
                     trail.passed(lane, right.unwrap_or(at));
                     return split;
@@ -491,6 +499,11 @@ where
 
     /// Where in a taken block a key belongs: by handles or keys, never by hints alone, which say nothing about a key
     /// outside the block's range.
+    #[expect(
+        clippy::inline_always,
+        reason = "both kinds of writers have it in their own code: as a call it is a tenth of a write"
+    )]
+    #[inline(always)]
     fn place<D: Digest, const N: usize>(
         &self,
         block: &Block<D, N>,

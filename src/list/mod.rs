@@ -9,8 +9,8 @@
 //! Invariants, which comments in this folder quote by number:
 //!
 //! 1. The base level is a singly linked list of nodes, one per key, strictly ascending. It is the truth.
-//! 2. A node is completely written before the compare-and-swap of its predecessor's `next` publishes it; its key and first
-//!    value never change.
+//! 2. A node is completely written before the compare-and-swap of its predecessor's `next` publishes it (or the store of a writer that is
+//!    `alone`); its key and first value never change.
 //! 3. Nodes, versions, blocks and records are never unlinked, moved or freed.
 //! 4. A link word holds 0 or the handle of something published, of the kind the word is for.
 //! 5. Lanes (see `lane`) are hints. Every answer is checked in the base level: by key, or, where hints prove that a key is
@@ -25,8 +25,10 @@
 //!
 //! *The race of two inserts into one gap, told both ways.* Both expect `n1.next == n3`. The first to swap wins; the other's
 //! swap fails, it walks on from n1 and meets the winner: the same key, then it adds a version there, or another, and it tries
-//! the gap that is left. There is no third way, since `next` of a published node changes by such swaps only.
+//! the gap that is left. There is no third way, since `next` of a published node changes by such swaps only, while there is more than
+//! one writer.
 
+mod alone;
 mod backward;
 mod batch;
 mod block;
@@ -48,6 +50,7 @@ mod write;
 #[cfg(all(test, not(any(loom, shuttle)), feature = "std"))]
 mod tests;
 
+pub(crate) use alone::Alone;
 pub(crate) use batch::BatchWrite;
 pub use key::Key;
 #[cfg(feature = "alloc")]

@@ -117,6 +117,16 @@ impl Link {
         self.0.compare_exchange(expected, new, order::LINK, order::PLAIN).is_ok()
     }
 
+    /// The same for the only writer, and a node with a number of its own.
+    #[inline]
+    pub(super) fn publish_alone(&self, expected: Option<Ref<Node>>, new: Ref<Node>) -> bool {
+        let is_expected = self.0.load(order::PLAIN) == raw(expected);
+        if is_expected {
+            self.0.store(new.handle().0, order::LINK_ALONE);
+        }
+        is_expected
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::new(None);
     }

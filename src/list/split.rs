@@ -27,6 +27,11 @@ where
 {
     /// Puts an entry behind another into a taken block, splitting it if it is full; says what the lane above is
     /// to be told then.
+    #[expect(
+        clippy::inline_always,
+        reason = "both kinds of writers have it in their own code: as a call it is a tenth of a write"
+    )]
+    #[inline(always)]
     pub(super) fn put<D: Digest, const N: usize>(
         &self,
         shard: usize,

@@ -112,13 +112,19 @@ pub(super) struct Reserved<'a, A: Arena> {
 }
 
 impl<'a, A: Arena> Reserved<'a, A> {
-    pub(super) fn take<K: ?Sized, C, S, const H: usize>(
+    pub(super) fn take<K: ?Sized, C, S, const H: usize, const ALONE: bool>(
         list: &'a List<K, C, A, S, H>,
-        shard: usize,
+        writer: Writer<'_, ALONE>,
         size: usize,
         align: usize,
     ) -> Result<Self, OutOfMemory> {
-        let handle = list.arena.allocate(shard, size, align)?;
+        let shard = writer.number;
+        let handle = if ALONE {
+            // SAFETY: a writer that is alone has all gates, and only writers inside a gate allocate.
+            unsafe { list.arena.allocate_alone(shard, size, align) }?
+        } else {
+            list.arena.allocate(shard, size, align)?
+        };
         Ok(Self { arena: &list.arena, shard, handle, size })
     }
 
@@ -150,8 +156,7 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// Writes one version. The figures are told what it has changed as soon as it is linked, and its number as soon as that is
-    /// known: whatever panics after that, they are right. `linked` is called with them.
+    /// One write of one of many writers.
     #[inline]
     pub(crate) fn write<'a>(
         &'a self,
@@ -159,11 +164,23 @@ where
         write: &Write<'_, K>,
         linked: impl FnOnce(),
     ) -> Result<Written<'a>, Refusal<'a>> {
+        self.write_by(writer, write, linked)
+    }
+
+    /// Writes one version. The figures are told what it has changed as soon as it is linked, and its number as soon as that is
+    /// known: whatever panics after that, they are right. `linked` is called with them.
+    #[inline]
+    pub(super) fn write_by<'a, const ALONE: bool>(
+        &'a self,
+        writer: Writer<'_, ALONE>,
+        write: &Write<'_, K>,
+        linked: impl FnOnce(),
+    ) -> Result<Written<'a>, Refusal<'a>> {
         // Asked once: what is measured is what is copied, whatever a key says the next time.
         let key = write.key.as_bytes();
         check_lengths(key.len(), write.value.len(), write.rule)?;
         let mut trail = Trail::<H>::new();
-        let mut found = self.find_place(write.key, writer, &mut trail);
+        let mut found = self.find_place(write.key, writer.shard, &mut trail);
         let mut memory: Option<Reserved<'a, A>> = None;
         loop {
             let gap = match found {
@@ -178,9 +195,9 @@ where
             }
             let reserved = match memory.take() {
                 Some(reserved) => reserved,
-                None => Reserved::take(self, writer.number, node_size(key.len(), write.value.len()), UNIT)?,
+                None => Reserved::take(self, writer, node_size(key.len(), write.value.len()), UNIT)?,
             };
-            let Some(node) = self.link_node(&reserved, &gap, key, write) else {
+            let Some(node) = self.link_node::<ALONE>(&reserved, &gap, key, write) else {
                 memory = Some(reserved);
                 found = self.walk(gap.pred, write.key, Goal::At);
                 continue;
@@ -199,7 +216,13 @@ where
 
     /// Writes a node into reserved memory and publishes it in a gap, unless somebody else was there first.
     #[inline]
-    fn link_node(&self, memory: &Reserved<'_, A>, gap: &Gap, key: &[u8], write: &Write<'_, K>) -> Option<Ref<Node>> {
+    fn link_node<const ALONE: bool>(
+        &self,
+        memory: &Reserved<'_, A>,
+        gap: &Gap,
+        key: &[u8],
+        write: &Write<'_, K>,
+    ) -> Option<Ref<Node>> {
         // SAFETY: the memory is ours.
         let at = unsafe { self.at(memory.handle()) };
         let (origin, word) = first_word(write.rule);
@@ -207,13 +230,19 @@ where
         unsafe { write_node(at, gap.succ, key, write.value, (write.kind, origin, word)) };
         // SAFETY: just written.
         let node = unsafe { Ref::from_raw(memory.handle().0) }?;
-        self.next_link(gap.pred).publish(gap.succ, node).then_some(node)
+        let link = self.next_link(gap.pred);
+        let is_published = if ALONE && write.rule.given().is_some() {
+            link.publish_alone(gap.succ, node)
+        } else {
+            link.publish(gap.succ, node)
+        };
+        is_published.then_some(node)
     }
 
     /// Adds a version to a node that is there.
-    fn add_version<'a>(
+    fn add_version<'a, const ALONE: bool>(
         &'a self,
-        writer: Writer<'_>,
+        writer: Writer<'_, ALONE>,
         node: Ref<Node>,
         write: &Write<'_, K>,
         linked: impl FnOnce(),
@@ -225,7 +254,7 @@ where
             let reserved = match memory.take() {
                 Some(reserved) => reserved,
                 None => {
-                    let reserved = Reserved::take(self, writer.number, version_size(write.value.len()), VERSION_ALIGN)?;
+                    let reserved = Reserved::take(self, writer, version_size(write.value.len()), VERSION_ALIGN)?;
                     // SAFETY: the memory is ours.
                     let at = unsafe { self.at(reserved.handle()) };
                     let (origin, word) = first_word(write.rule);
@@ -329,7 +358,13 @@ where
 
     /// The number of a version that has just been linked: its own, or one from the clock.
     #[inline]
-    fn number(&self, version: VersionRef<'_>, rule: Rule, around: (Below, Above), writer: Writer<'_>) -> SeqNo {
+    fn number<const ALONE: bool>(
+        &self,
+        version: VersionRef<'_>,
+        rule: Rule,
+        around: (Below, Above),
+        writer: Writer<'_, ALONE>,
+    ) -> SeqNo {
         let seq = match rule {
             Rule::At(seq) | Rule::AtOrReplace(seq) => {
                 writer.note_seq(seq);
@@ -350,31 +385,37 @@ where
 
     /// Files a new node where the lanes want one, and points the writer's finger at it.
     #[inline]
-    pub(super) fn file_in_lanes(&self, writer: Writer<'_>, node: Ref<Node>, gap: &Gap, trail: &mut Trail<H>) {
+    pub(super) fn file_in_lanes<const ALONE: bool>(
+        &self,
+        writer: Writer<'_, ALONE>,
+        node: Ref<Node>,
+        gap: &Gap,
+        trail: &mut Trail<H>,
+    ) {
         if self.wants_lane(node, gap.steps) {
-            self.file_node(writer.number, node, Some((gap.pred, gap.succ)), trail);
+            self.file_node(writer, node, Some((gap.pred, gap.succ)), trail);
         }
         writer.shard.finger.point(raw(gap.pred), node.handle().0, [trail.block(0), trail.block(1)]);
         if gap.steps >= LONG_WALK {
-            self.mend(writer.number, gap);
+            self.mend(writer.as_one_of_many(), gap);
         }
     }
 
     /// After a long walk: work was dropped there, since a writer was kept from its own while it held a block. Files what was walked
     /// over, of very many some, spread evenly: the next one that walks there files more.
     #[cold]
-    fn mend(&self, shard: usize, gap: &Gap) {
+    fn mend(&self, writer: Writer<'_>, gap: &Gap) {
         let apart = gap.steps.div_ceil(MENDED);
         let mut trail = Trail::new();
         let mut at = gap.start;
         for step in 1..=gap.steps {
             let Some(node) = self.next_link(at).follow() else { return };
-            if step % apart == 0 {
+            if step.checked_rem(apart) == Some(0) {
                 if trail.block(0) == 0 {
                     let target = Target { list: self, key: self.key(node), goal: Goal::Before, trusts_hints: true };
                     let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, &mut trail);
                 }
-                self.file_node(shard, node, None, &mut trail);
+                self.file_node(writer, node, None, &mut trail);
             }
             at = Some(node);
         }

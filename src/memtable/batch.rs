@@ -1,14 +1,14 @@
 //! Applying a batch.
 
-use super::Memtable;
 #[cfg(feature = "alloc")]
 use super::WriteBatch;
 use super::threshold::Admit;
-use crate::arena::Arena;
+use super::{Memtable, Table};
+use crate::arena::{Arena, Shard, Writer};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::InsertError;
-use crate::list::{BatchWrite, Key, Kind, RING};
+use crate::list::{BatchWrite, Key, Kind, MAX_KEY_LEN, MAX_VALUE_LEN, RING};
 
 /// Bytes that a batch needs beyond its writes.
 const RECORD: usize = 32;
@@ -65,16 +65,50 @@ where
     where
         K: 'b,
     {
-        let applied = self.apply_inside(writes.clone(), count);
-        if applied.is_err() {
-            let values = writes.filter(|(_, _, kind)| !kind.is_tombstone()).count();
-            self.count_failures(values);
+        match self.enter() {
+            Ok(admission) => self.table.apply_by(admission.0, writes, count),
+            Err(error) => Err(self.table.refused_all(writes, error)),
         }
-        applied
+    }
+}
+
+impl<K, C, A, S, const MAX_HEIGHT: usize> Table<K, C, A, S, MAX_HEIGHT>
+where
+    K: Key + ?Sized,
+    C: Comparator<K>,
+    A: Arena,
+    S: SeqClock,
+{
+    /// Applies a batch; values that are refused count as attempts.
+    pub(super) fn apply_by<'b>(
+        &self,
+        by: Writer<'_>,
+        writes: impl Iterator<Item = (&'b K, &'b [u8], Kind)> + Clone,
+        count: usize,
+    ) -> Result<SeqNo, InsertError>
+    where
+        K: 'b,
+    {
+        self.apply_all(by, writes.clone(), count).map_err(|error| self.refused_all(writes, error))
     }
 
-    fn apply_inside<'b>(
+    /// Counts the values of a batch that was refused.
+    #[cold]
+    pub(super) fn refused_all<'b>(
         &self,
+        writes: impl Iterator<Item = (&'b K, &'b [u8], Kind)>,
+        error: InsertError,
+    ) -> InsertError
+    where
+        K: 'b,
+    {
+        self.count_failures(writes.filter(|(_, _, kind)| !kind.is_tombstone()).count());
+        error
+    }
+
+    fn apply_all<'b>(
+        &self,
+        by: Writer<'_>,
         writes: impl Iterator<Item = (&'b K, &'b [u8], Kind)> + Clone,
         count: usize,
     ) -> Result<SeqNo, InsertError>
@@ -84,27 +118,26 @@ where
         let mut bytes = 0usize;
         for (key, value, _) in writes.clone() {
             let key = key.as_bytes();
-            if key.len() > Self::MAX_KEY_LEN {
+            if key.len() > MAX_KEY_LEN {
                 return Err(InsertError::KeyTooLarge);
             }
-            if value.len() > Self::MAX_VALUE_LEN {
+            if value.len() > MAX_VALUE_LEN {
                 return Err(InsertError::ValueTooLarge);
             }
             bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
         }
-        let admission = self.enter()?;
         if count == 0 {
-            return Ok(self.table.list.clock().stamp());
+            return Ok(self.list.clock().stamp());
         }
         let cost = (bytes.saturating_add(RECORD), count);
-        let tokens = self.table.admit(admission.0.shard, cost, Admit::WithinThresholds)?;
-        self.fetch_all(writes.clone().map(|(key, ..)| key));
+        let tokens = self.admit(by.shard, cost, Admit::WithinThresholds)?;
+        self.fetch_all(by.shard, writes.clone().map(|(key, ..)| key));
         let writes = writes.map(|(key, value, kind)| BatchWrite { key, value, kind });
-        self.table.list.apply(admission.0, writes, count, || tokens.spent())
+        self.list.apply(by, writes, count, || tokens.spent())
     }
 
     /// Has the processor fetch what writes of these keys will touch, some at a time.
-    fn fetch_all<'b>(&self, mut keys: impl Iterator<Item = &'b K>)
+    fn fetch_all<'b>(&self, shard: &Shard, mut keys: impl Iterator<Item = &'b K>)
     where
         K: 'b,
     {
@@ -115,7 +148,7 @@ where
                 *place = key;
                 count += 1;
             }
-            self.fetch(count, |index| some.get(index).copied().unwrap_or(first));
+            self.fetch(shard, count, |index| some.get(index).copied().unwrap_or(first));
         }
     }
 }

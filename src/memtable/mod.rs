@@ -7,9 +7,11 @@ mod frozen;
 mod hash_index;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 mod owned;
+mod single_writer;
 mod stats;
 mod table;
 mod threshold;
+mod write;
 #[cfg(feature = "alloc")]
 mod write_batch;
 
@@ -22,6 +24,7 @@ pub use frozen::FrozenMemtable;
 pub use hash_index::{ByteEquality, HashIndex};
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub use owned::{OwnedCursor, OwnedEntry, OwnedRange, OwnedSnapshot};
+pub use single_writer::SingleWriter;
 pub use stats::Stats;
 pub use table::Table;
 pub use threshold::Pressure;
@@ -38,7 +41,7 @@ use crate::defaults::{DEFAULT_HEIGHT, DefaultArena};
 use crate::entry::Entry;
 use crate::error::{BatchError, InsertError, SealError};
 use crate::iter::Iter;
-use crate::list::{Frozen, Key, Kind, List, MAX_KEY_LEN, MAX_VALUE_LEN, RING, Refusal, Rule, Write, Written};
+use crate::list::{Frozen, Key, Kind, List, MAX_KEY_LEN, MAX_VALUE_LEN, Refusal, Rule, Write, Written};
 use crate::sync;
 use threshold::{Admit, Limits};
 
@@ -220,6 +223,12 @@ impl<K: ?Sized, C, A, S, const MAX_HEIGHT: usize> Memtable<K, C, A, S, MAX_HEIGH
     }
 }
 
+/// Why a gate of these let nobody in.
+#[cold]
+fn turned_away(shards: &[Shard]) -> InsertError {
+    if shards.iter().any(|shard| shard.gate.stays_shut()) { InsertError::Sealed } else { InsertError::Busy }
+}
+
 /// A writer inside the gate: a freeze waits for it, and it is out again on drop, also when it panics.
 struct Admission<'a>(Writer<'a>);
 
@@ -296,7 +305,7 @@ where
     #[inline]
     pub fn delete(&self, key: &K) -> bool {
         let write = Write { key, value: &[], kind: Kind::TOMBSTONE, rule: Rule::IfLive };
-        self.write(&write, Admit::Always, None).is_ok()
+        self.write_apart(&write, Admit::Always).is_ok()
     }
 
     /// Writes a tombstone whether or not the key is here: it may be in an older table. Returns its sequence number. A threshold may
@@ -365,11 +374,7 @@ where
     /// ```
     #[inline]
     pub fn put_kind_at(&self, key: &K, value: &[u8], kind: Kind, seq: SeqNo) -> Result<(), InsertError> {
-        let rule = match self.table.duplicates {
-            OnDuplicateSeqNo::Reject => Rule::At(seq),
-            OnDuplicateSeqNo::Replace => Rule::AtOrReplace(seq),
-        };
-        self.put_with(key, value, kind, rule, None).map(drop)
+        self.put_with(key, value, kind, self.table.rule_at(seq), None).map(drop)
     }
 
     /// The live value of a key, inserted if there is none (a tombstone counts as none and is written over), and whether
@@ -401,17 +406,9 @@ where
     /// ```
     pub fn try_get_or_insert(&self, key: &K, value: &[u8]) -> Result<(&[u8], bool), InsertError> {
         let write = Write { key, value, kind: Kind::VALUE, rule: Rule::UnlessLive };
-        let refusal = match self.write(&write, Admit::WithinThresholds, None) {
-            Ok(written) => return Ok((written.value, true)),
-            Err(refusal) => refusal,
-        };
-        self.count_failure();
-        match refusal {
-            Refusal::Present(value) => Ok((value, false)),
-            // What cannot be written may still be read.
-            Refusal::Error(error) => self.table.get_live(key).map(|value| (value, false)).ok_or(error),
-            // Not with this rule.
-            Refusal::Absent => Err(InsertError::DuplicateKey),
+        match self.write_apart(&write, Admit::WithinThresholds) {
+            Ok(written) => Ok((written.value, true)),
+            Err(refusal) => self.table.present_or_refused(key, refusal),
         }
     }
 
@@ -423,36 +420,22 @@ where
     /// assert_eq!(table.insert_batch(&[(b"a", b"1"), (b"b", b"2")]), Ok(2));
     /// ```
     pub fn insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, BatchError> {
-        let succeeded = entries.chunks(RING).map(|some| self.insert_some(some)).sum::<usize>();
-        match entries.len() - succeeded {
-            0 => Ok(succeeded),
-            failed => Err(BatchError::PartialFailure { succeeded, failed }),
-        }
+        let shard = || self.own_shard().1;
+        self.table.in_rings(entries, shard, |pairs| {
+            // Past the gate once for all: a freeze does not wait for more than that.
+            let Ok(admission) = self.enter() else {
+                self.table.count_failures(pairs.len());
+                return 0;
+            };
+            let insert = |(key, value): &&(&K, &[u8])| {
+                self.put_with(key, value, Kind::VALUE, Rule::IfAbsent, Some(&admission)).is_ok()
+            };
+            pairs.iter().filter(insert).count()
+        })
     }
 
-    /// Inserts up to [`RING`] entries, past the gate once for all: a freeze does not wait for more than that.
-    fn insert_some<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> usize {
-        let Some(first) = entries.first() else { return 0 };
-        // Asked before the gate, since it is the caller's code.
-        let first = (first.0.as_ref(), first.1.as_ref());
-        let mut pairs = [first; RING];
-        for (pair, (key, value)) in pairs.iter_mut().zip(entries) {
-            *pair = (key.as_ref(), value.as_ref());
-        }
-        let pairs = pairs.get(..entries.len()).unwrap_or_default();
-        self.fetch(pairs.len(), |index| pairs.get(index).unwrap_or(&first).0);
-        let Ok(admission) = self.enter() else {
-            self.count_failures(pairs.len());
-            return 0;
-        };
-        let insert = |(key, value): &&(&K, &[u8])| {
-            self.put_with(key, value, Kind::VALUE, Rule::IfAbsent, Some(&admission)).is_ok()
-        };
-        pairs.iter().filter(insert).count()
-    }
-
-    /// One write that returns a number; a value that is refused counts as an attempt.
-    #[inline]
+    /// One write that returns a number: a call, with all that is usual in it.
+    #[inline(never)]
     fn put_with(
         &self,
         key: &K,
@@ -464,20 +447,21 @@ where
         let write = Write { key, value, kind, rule };
         match self.write(&write, Admit::WithinThresholds, inside) {
             Ok(written) => Ok(written.seq),
-            Err(refusal) => {
-                if !kind.is_tombstone() {
-                    self.count_failure();
-                }
-                Err(match refusal {
-                    Refusal::Error(error) => error,
-                    // Not with these rules.
-                    Refusal::Absent | Refusal::Present(_) => InsertError::DuplicateKey,
-                })
-            }
+            Err(refusal) => Err(self.table.refused(kind, refusal)),
         }
     }
 
-    #[inline]
+    /// A write that answers with more than a number.
+    #[inline(never)]
+    fn write_apart<'a>(&'a self, write: &Write<'_, K>, admit: Admit) -> Result<Written<'a>, Refusal<'a>> {
+        self.write(write, admit, None)
+    }
+
+    #[cfg_attr(
+        target_pointer_width = "64",
+        expect(clippy::inline_always, reason = "its answer goes through memory, as a call")
+    )]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn write<'a>(
         &'a self,
         write: &Write<'_, K>,
@@ -492,31 +476,15 @@ where
                 own.0
             }
         };
-        // Not asked of the key unless it matters.
-        let bytes = match self.table.limits.max_memory_bytes {
-            0 => 0,
-            _ => write.key.as_bytes().len().saturating_add(write.value.len()),
-        };
-        let tokens = self.table.admit(writer.shard, (bytes, 1), admit)?;
+        let tokens = self.table.admit_one(writer.shard, write, admit)?;
         self.table.list.write(writer, write, || tokens.spent())
-    }
-
-    /// Has the processor fetch what writes of these keys will touch, all at once instead of one after the other; not for
-    /// ascending loads, which need no search.
-    pub(super) fn fetch<'k>(&self, count: usize, key: impl Fn(usize) -> &'k K)
-    where
-        K: 'k,
-    {
-        if self.own_shard().1.finger.of_run().is_none() {
-            self.table.list.fetch(count, key);
-        }
     }
 
     /// Lets the calling thread in as a writer.
     #[inline]
     fn enter(&self) -> Result<Admission<'_>, InsertError> {
         let (number, shard) = self.own_shard();
-        Writer::enter(shard, number).map(Admission).ok_or(InsertError::Sealed)
+        Writer::enter(shard, number).map(Admission).ok_or_else(|| turned_away(core::slice::from_ref(shard)))
     }
 
     /// The calling thread's shard and its number, whatever the selector says.
@@ -531,16 +499,27 @@ where
         (number, &shards[number])
     }
 
-    fn count_failure(&self) {
-        self.count_failures(1);
-    }
-
-    /// Counts refused attempts to write values; in the first shard, since a selector that panics must not be asked again.
-    #[cold]
-    fn count_failures(&self, failures: usize) {
-        if let Some(shard) = self.table.list.arena().shards().first() {
-            shard.figures.add_failures(failures);
-        }
+    /// The caller as the only writer, until what this returns is dropped: for tables that one thread at a time writes to, which takes
+    /// fewer instructions, and none that lock the bus. Readers and snapshots are as ever.
+    ///
+    /// [`InsertError::Busy`] while somebody else is writing or is the single writer, [`InsertError::Sealed`] when the table is sealed.
+    /// Until it is dropped all other writes are refused with `Busy` (a few may be while this is being asked for, even if it is refused
+    /// in the end), and a freeze waits for it.
+    ///
+    /// ```
+    /// use memskip::{InsertError, Memtable, SeqNo};
+    ///
+    /// let table = Memtable::with_shards(1);
+    /// let mut writer = table.single_writer()?;
+    /// writer.put_at(b"k", b"v", SeqNo(7))?;
+    /// assert_eq!(table.put(b"k", b"w"), Err(InsertError::Busy));
+    /// assert_eq!(table.get_live(b"k"), Some(&b"v"[..]));
+    /// assert_eq!(writer.freeze().len(), 1);
+    /// # Ok::<(), InsertError>(())
+    /// ```
+    pub fn single_writer(&self) -> Result<SingleWriter<'_, K, C, A, S, MAX_HEIGHT>, InsertError> {
+        let arena = self.table.list.arena();
+        SingleWriter::enter(self, arena.current_shard()).ok_or_else(|| turned_away(arena.shards()))
     }
 
     /// Makes the table read-only and returns its reading side; returns when every write that had begun has ended. Every

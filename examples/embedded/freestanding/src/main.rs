@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Fills a static buffer, reads everything back, walks both ways, overwrites, deletes, looks at a snapshot, freezes; then many
-//! keys at a time. The exit code says which step failed; 0 is none. The point is its symbol table: what these operations may need
+//! keys at a time, and the same by the only writer. The exit code says which step failed; 0 is none. The point is its symbol table: what these operations may need
 //! is all there is.
 
 #![no_std]
@@ -16,7 +16,7 @@ mod bare;
 
 use core::mem::MaybeUninit;
 
-use memskip::{Bytewise, EpochClock, FixedArena, InsertError, Kind, Memtable};
+use memskip::{Bytewise, EpochClock, FixedArena, InsertError, Kind, Memtable, SeqNo};
 
 /// All levels of a table that names none.
 const HEIGHT: usize = memskip::DEFAULT_HEIGHT;
@@ -26,7 +26,7 @@ type Table = Memtable<[u8], Bytewise, FixedArena<'static>, EpochClock, HEIGHT>;
 /// What the program does; returns its exit code.
 fn run(buffer: &'static mut [MaybeUninit<u8>]) -> u8 {
     let mut table = Table::new_in(FixedArena::new(buffer));
-    match check(&mut table).and_then(|()| many(&mut table)) {
+    match check(&mut table).and_then(|()| many(&mut table)).and_then(|()| alone(&mut table)) {
         Ok(()) => 0,
         Err(step) => step as u8,
     }
@@ -43,6 +43,7 @@ enum Step {
     Snapshot,
     Freeze,
     Many,
+    Alone,
 }
 
 /// A key for a number, so that keys come in no order.
@@ -153,4 +154,28 @@ fn many(table: &mut Table) -> Result<(), Step> {
         return Err(Step::Many);
     }
     Ok(())
+}
+
+/// The only writer: all others are refused, it fills the table, and freezes it.
+fn alone(table: &mut Table) -> Result<(), Step> {
+    table.reset();
+    let mut writer = table.single_writer().map_err(|_| Step::Alone)?;
+    if table.put(&key_of(0), b"another's") != Err(InsertError::Busy) {
+        return Err(Step::Alone);
+    }
+    let mut written = 0u32;
+    while writer.put_at(&key_of(written), &written.to_le_bytes(), SeqNo(u64::from(written))).is_ok() {
+        written += 1;
+    }
+    let is_deleted = writer.delete(&key_of(0)) || writer.put_tombstone_at(&key_of(0), SeqNo(u64::MAX / 4)).is_err();
+    let is_batched = writer.insert_batch(&[(key_of(1), b"there")]).is_err();
+    let is_refused = writer.apply_slice(&[(&key_of(2), b"none left", Kind::VALUE)]).is_err();
+    let (_, is_new) = writer.get_or_insert(&key_of(3), b"there");
+    let frozen = writer.freeze();
+    let is_whole = frozen.len() + frozen.tombstones() == written as usize;
+    if written > 1000 && is_deleted && is_batched && is_refused && !is_new && is_whole {
+        Ok(())
+    } else {
+        Err(Step::Alone)
+    }
 }
