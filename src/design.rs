@@ -61,15 +61,14 @@
 //! *Being alone.* A read-modify-write that nobody else wants costs some 18 cycles on Intel cores, and an insert has five. (AMD EPYC: nothing
 //! that shows; ascending inserts without any that one writer could do without, 1 to 2 %.) A [`SingleWriter`](crate::SingleWriter) holds
 //! all gates, and does without those of gate, bump position and lane block, and without the link's where the number is given: what
-//! stays is the link as the barrier before the clock, and the stamp, which readers may set; or, with a given number, telling the clock. On a Xeon, as parts of the time of one of many, at 100 /
-//! 1,000 / 10,000 / 100,000 / 1,000,000 entries: ascending inserts 0.74 / 0.76 / 0.75 / 0.83 / 0.93, with given numbers 0.65 / 0.67 / 0.69 /
-//! 0.77 / 0.88; sorted batches 0.84 / 0.85 / 0.84 / 0.89 / 0.96; random inserts 0.89 / 0.94 / 0.95 / 0.97 / 0.98, with given numbers 0.75 / 0.92 /
-//! 0.95 / 0.97 / 0.99. The write path is one, with a constant that says which; so who is never alone pays nothing, and a program that uses both has
-//! some functions as calls that were inlined before (2 to 5 % of the shared way). It is a borrow that takes the gates when it is
-//! made, and not a table of another type: the same shared table can be loaded by one thread and written by many afterwards, and
-//! memory that a lone writer hands to itself is safe by what the gates decide, not by what a type promises. It was left out at first, for
-//! the 1 to 2 %. (In the usual path: memory that the sole writer takes ahead and hands to itself was 0.94 for ascending inserts and batches at a
-//! thousand entries; not kept, for a second way to allocate.)
+//! stays is the link as the barrier before the clock, and the stamp, which readers may set; or, with a given number, telling the
+//! clock. On a Xeon, as parts of the time of one of many, from a hundred to ten thousand entries / at a million: ascending inserts 0.74 to
+//! 0.76 / 0.93, with given numbers 0.65 to 0.69 / 0.88, sorted batches 0.84 / 0.96, random inserts 0.89 to 0.95 / 0.98. The write path is one, with a
+//! constant that says which, so that a program without single writers has the code it had; one that uses both ways has the code
+//! twice. It is a borrow that takes the gates when it is made, and not a table of another type: the same shared table can be loaded by
+//! one thread and written by many afterwards, and memory that a lone writer hands to itself is safe by what the gates decide, not by what
+//! a type promises. It was left out at first, for the 1 to 2 %. (In the usual path: memory that the sole writer takes ahead and hands to
+//! itself was 0.94 for ascending inserts and batches at a thousand entries; not kept, for a second way to allocate.)
 //!
 //! *Walks forward* have nodes on their way before they come to them, by the handles in the lowest lane: a few at a time, more as
 //! they go on. A node that was only asked for costs a short walk a third of one that it looks at (each lies on a page of
@@ -117,6 +116,11 @@
 //! - Counting the hints below one takes 17 comparisons of two words. The compiler makes a vector of them, without an unsigned
 //!   comparison of 64 bits to make it with: 170 instructions. In two steps (every fourth, then the four behind it) nothing can be
 //!   made a vector of, and it takes 32. (A first attempt, with first words and all seventeen, gained nothing for that reason.)
+//! - In two steps, but not by `step_by`: in programs as `cargo build --release` makes them (sixteen codegen units, no fat or thin LTO of
+//!   all crates) its `try_fold` is a call that is made twice or three times a search. All measurements had been made with one unit. A loop
+//!   over indices: at a thousand entries, a get takes 479 instructions for 806 there, 0.85 of the time, an insert 1,300 for 1,700, 0.91,
+//!   a multiget 0.73; with one unit nothing changes. For the same reason what is hot and not small is `inline(always)` where addresses
+//!   have 64 bits (a write in `insert_batch`, the memory of a write): which of them are calls must not depend on what else a program uses.
 //! - What is usual has code of its own (`glance`), what is not is a call: no registers are saved for it. It must be inlined: an enum of
 //!   twelve bytes comes back through memory in two parts and is read as one, for which the processor waits; seeks took 60 % longer.
 //! - Entry 0 lies with the others. A branch on "is it entry 0", taken once in ten times, is guessed wrong as often: 5 ns.
@@ -201,7 +205,7 @@
 //! | `search.rs` `batch.rs` `arena/mod.rs` `backward.rs` | `HINTED + EXACT` → `*`; `lane > 0` → `>=` in `leave_parent`; `DEAD` = `(3 << 62) - 1`; `Arena::contains` → `true` | the same value: 2 + 2 = 2 · 2; the loop returns at lane 1; any mark that is neither a number nor another mark; it is the whole body |
 //! | `arena/mod.rs` | `1 << 30` → `>>` in `MAX_REQUEST` | in the branch for 32-bit targets, which `.ci/arch.sh` runs |
 //! | `shard.rs` | `>` → `>=`, `<` → `<=` in `note_seq` (sole and joint); `>` → `>=` in `at_least_zero` | a maximum with itself; sums below zero are seen only beside writers, for a moment, and `isize::MAX` itself is out of reach |
-//! | `chunk.rs` | `wanted > limit` → `>=` in `squeeze` | the other condition refuses it, since offsets begin at 1 |
+//! | `gate.rs` `write.rs` | `\|` → `^` in `Gate::enter`; `&&` → `\|\|` in `link_node` (who may link by a store) | bits that are apart; two writers within three instructions, which the models bring about (`single_writer_among_sole_and_joint`), and the barrier before the clock, which no test has seen missing in a million writes |
 //! | `block.rs` | `MAX_SKIP` one or two greater, or 2^40 | needs a dozen keys that share 16 MiB; `encode` asserts it |
 //! | `lane.rs` `split.rs` | `H - 1` → `+`, `/` in `height`; `<` → `<=`, `+` → `*` in `has_lane` and before the lane above is told (`file_node`, `tell_above`); `behind + index` → `*` where `plan` takes an old hint; `shared > 0` → `>=` there | guarded twice: no lane is made above the last level; the old hint is taken only where an entry names nothing; what every key shares asks nothing of one |
 //! | `lane.rs` | some of the test whether an entry is filed already (`place`, "`index > 0 && …`") | the comparisons that follow find that out |

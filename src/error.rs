@@ -22,7 +22,7 @@ pub enum InsertError {
     /// The table is frozen, or being frozen.
     Sealed,
     /// Somebody is the table's [`SingleWriter`](crate::SingleWriter), or is becoming it; or, of a writer that wants to be it, somebody
-    /// is writing.
+    /// is writing. Another attempt may go through, unlike after [`Sealed`](Self::Sealed), which is said once a freeze has begun.
     Busy,
     /// The table holds as many bytes or entries as it was configured for, or would with this write.
     ///

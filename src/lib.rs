@@ -41,9 +41,9 @@
 //!
 //! # One writer
 //!
-//! Engines that write from one thread at a time take a [`SingleWriter`] ([`Memtable::single_writer`]): the same writes for three quarters
-//! of the time where keys ascend, and with next to no locked instructions where numbers are given. Everybody else is refused until it goes;
-//! readers are as ever.
+//! Engines that write from one thread at a time take a [`SingleWriter`] ([`Memtable::single_writer`]): the same writes with
+//! fewer locked instructions (of ascending keys, on processors where those are dear, for three quarters of the time in tables that the
+//! caches hold). Everybody else is refused until it goes; readers are as ever.
 //!
 //! # Memory
 //!

@@ -1115,7 +1115,7 @@ fn single_writer_splits_against_reader() {
     });
 }
 
-/// What the only writer has linked by a store, or by an exchange, a snapshot of later shows, and one of before does not.
+/// What the only writer has written a snapshot of later shows, and one of before does not.
 #[test]
 fn single_writer_against_snapshot() {
     model([(0, 0), (0, 1), (1, 1)], || {

@@ -251,7 +251,7 @@ impl Comparator<[u8]> for Meddling<'_> {
             let table = unsafe { &*(address as *const Meddled<'_>) };
             assert_eq!(table.put(b"m", b"from within"), Err(InsertError::Busy));
             assert_eq!(table.single_writer().err(), Some(InsertError::Busy));
-            assert!(table.try_freeze().is_none() || !table.is_sealed());
+            assert!(table.try_freeze().is_none());
             self.refused.fetch_add(1, Relaxed);
         }
         a.cmp(b)
@@ -438,48 +438,67 @@ mod with_shards {
         assert_valid!(table);
     }
 
-    /// Readers beside it: what they have seen stays, and scans are in order.
+    /// Readers beside it: scans are in order and never shrink, and what a snapshot has shown it shows ever after.
     #[test]
     fn readers_are_as_ever() {
         let table = Memtable::with_shards(1);
         let is_done = AtomicBool::new(false);
-        let count = scaled(20_000);
+        let count = scaled(40_000);
+        // The key that is written in this very moment.
+        let newest = AtomicUsize::new(0);
         thread::scope(|scope| {
-            for reader in 0..2 {
-                let (table, is_done) = (&table, &is_done);
-                scope.spawn(move || {
-                    let mut least = 0;
-                    while !is_done.load(SeqCst) {
-                        let mut before = None;
-                        let step = |entry: memskip::Entry<'_>| {
-                            assert!(before.as_deref() < Some(entry.key) && entry.key.len() == 16);
-                            before = Some(entry.key.to_vec());
-                        };
-                        let seen = if reader == 0 {
-                            table.iter().map(step).count()
-                        } else {
-                            table.snapshot().iter().map(step).count()
-                        };
-                        assert!(seen >= least, "{seen} after {least}");
-                        least = seen;
-                    }
-                });
-            }
-            let mut writer = table.single_writer().unwrap();
-            let mut rng = Rng::new(5);
-            for n in 0..count as u64 {
-                let key = [rng.bits().to_be_bytes(), n.to_be_bytes()].concat();
-                if n % 2 == 0 {
-                    writer.put(&key, &value(n)).unwrap();
-                } else {
-                    writer.put_at(&key, &value(n), SeqNo(n)).unwrap();
+            scope.spawn(|| {
+                let mut least = 0;
+                while !is_done.load(SeqCst) {
+                    let keys: Vec<_> = table.iter().map(|entry| entry.key).collect();
+                    assert!(keys.is_sorted() && keys.len() >= least, "{} after {least}", keys.len());
+                    least = keys.len();
                 }
-                assert_eq!(writer.get_live(&key), Some(&value(n)[..]));
+            });
+            scope.spawn({
+                let (table, is_done, newest) = (&table, &is_done, &newest);
+                move || {
+                    let mut seen = Vec::new();
+                    while !is_done.load(SeqCst) {
+                        let snapshot = table.snapshot();
+                        let near = newest.load(Relaxed)..newest.load(Relaxed) + 4;
+                        let shown: Vec<_> = near.clone().map(|n| snapshot.get(&key(n)).is_some()).collect();
+                        seen.push((snapshot, near, shown));
+                    }
+                    for (snapshot, near, shown) in seen {
+                        let again: Vec<_> = near.clone().map(|n| snapshot.get(&key(n)).is_some()).collect();
+                        assert_eq!(again, shown, "the snapshot at {} moved, keys {near:?}", snapshot.seq());
+                    }
+                }
+            });
+            let mut writer = table.single_writer().unwrap();
+            for n in 0..count {
+                newest.store(n, Relaxed);
+                writer.put(&key(n), &value(n as u64)).unwrap();
             }
             is_done.store(true, SeqCst);
         });
         assert_eq!(table.len(), count);
         assert_valid!(table);
+    }
+
+    /// Whoever waits for it to go finds the table sealed.
+    #[test]
+    fn nobody_comes_in_before_its_own_freeze() {
+        for _ in 0..scaled(100) {
+            let table = Memtable::with_shards(1);
+            let mut writer = table.single_writer().unwrap();
+            assert!(writer.insert(b"k", b"v"));
+            let begin = std::sync::Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    begin.wait();
+                    while table.put(b"l", b"v") == Err(InsertError::Busy) {}
+                });
+                begin.wait();
+                assert_eq!(writer.freeze().len(), 1);
+            });
+        }
     }
 
     /// With the type's parameters left out it is the default table's.

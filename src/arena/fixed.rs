@@ -65,9 +65,9 @@ impl FixedArena<'_> {
     }
 }
 
-// SAFETY: (1) a block is a range of units that one compare-and-swap moved `next` across, or one store while nobody else moved it, so blocks are disjoint and
-// start behind unit 0; (2) `base` is aligned to `MAX_ALIGN` and derived from the exclusively borrowed buffer; (3) the
-// buffer is not part of the value; (4) one shard; (5) nobody else's parts are used.
+// SAFETY: (1) a block is a range of units that one compare-and-swap moved `next` across, or one store while nobody else moved it,
+// so blocks are disjoint and start behind unit 0; (2) `base` is aligned to `MAX_ALIGN` and derived from the exclusively borrowed
+// buffer; (3) the buffer is not part of the value; (4) one shard; (5) nobody else's parts are used.
 unsafe impl Arena for FixedArena<'_> {
     #[inline]
     fn shards(&self) -> &[Shard] {

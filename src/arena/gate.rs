@@ -234,6 +234,8 @@ mod tests {
             assert!(!gate.is_visited());
         }
         assert!(gate.hold() && !gate.hold() && !enter_and_leave() && !gate.stays_shut());
+        // Nor does who has not seen it.
+        assert!(!SOLE || gate.sole.load(order::PLAIN) == TAKEN);
         gate.release();
         assert!(enter_and_leave() && gate.hold());
         gate.seal();

@@ -75,9 +75,9 @@ impl Handle {
 
 /// Memory for one table.
 ///
-/// Words: a handle is *live* from the moment [`allocate`](Self::allocate) or [`allocate_alone`](Self::allocate_alone) returns it until [`reset`](Self::reset), a
-/// successful [`release`](Self::release) of it, or the arena's drop; its *block* is the `size` bytes it was allocated
-/// with.
+/// Words: a handle is *live* from the moment [`allocate`](Self::allocate) or [`allocate_alone`](Self::allocate_alone) returns it
+/// until [`reset`](Self::reset), a successful [`release`](Self::release) of it, or the arena's drop; its *block* is the `size` bytes it was
+/// allocated with.
 ///
 /// # Safety
 ///

@@ -220,7 +220,7 @@ impl<'a> Writer<'a, true> {
 }
 
 impl<'a, const ALONE: bool> Writer<'a, ALONE> {
-    /// The same writer, doing as many do: for what is rare, so that there is one code for it.
+    /// The same writer, doing as many do: for what is rare, so that there is one code for it. Not to leave by.
     #[inline]
     pub(crate) fn as_one_of_many(self) -> Writer<'a> {
         Writer { shard: self.shard, number: self.number, pass: self.pass }

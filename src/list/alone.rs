@@ -63,7 +63,11 @@ where
     S: SeqClock,
 {
     /// As [`List::write`].
-    #[inline]
+    #[cfg_attr(
+        target_pointer_width = "64",
+        expect(clippy::inline_always, reason = "as a call, what it returns goes through memory")
+    )]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn write(&mut self, write: &Write<'_, K>, linked: impl FnOnce()) -> Result<Written<'a>, Refusal<'a>> {
         self.list.write_by(self.writer(), write, linked)
     }

@@ -112,6 +112,11 @@ pub(super) struct Reserved<'a, A: Arena> {
 }
 
 impl<'a, A: Arena> Reserved<'a, A> {
+    #[expect(
+        clippy::inline_always,
+        reason = "it is left out of line otherwise, in programs of several codegen units: a tenth of an insert"
+    )]
+    #[inline(always)]
     pub(super) fn take<K: ?Sized, C, S, const H: usize, const ALONE: bool>(
         list: &'a List<K, C, A, S, H>,
         writer: Writer<'_, ALONE>,
@@ -157,7 +162,11 @@ where
     S: SeqClock,
 {
     /// One write of one of many writers.
-    #[inline]
+    #[cfg_attr(
+        target_pointer_width = "64",
+        expect(clippy::inline_always, reason = "as a call, what it returns goes through memory")
+    )]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn write<'a>(
         &'a self,
         writer: Writer<'_>,
@@ -169,7 +178,11 @@ where
 
     /// Writes one version. The figures are told what it has changed as soon as it is linked, and its number as soon as that is
     /// known: whatever panics after that, they are right. `linked` is called with them.
-    #[inline]
+    #[cfg_attr(
+        target_pointer_width = "64",
+        expect(clippy::inline_always, reason = "as a call, what it returns goes through memory")
+    )]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(super) fn write_by<'a, const ALONE: bool>(
         &'a self,
         writer: Writer<'_, ALONE>,
@@ -240,6 +253,11 @@ where
     }
 
     /// Adds a version to a node that is there.
+    #[cfg_attr(
+        target_pointer_width = "64",
+        expect(clippy::inline_always, reason = "as a call, what it returns goes through memory")
+    )]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn add_version<'a, const ALONE: bool>(
         &'a self,
         writer: Writer<'_, ALONE>,

@@ -65,11 +65,30 @@ where
     where
         K: 'b,
     {
-        match self.enter() {
-            Ok(admission) => self.table.apply_by(admission.0, writes, count),
-            Err(error) => Err(self.table.refused_all(writes, error)),
-        }
+        let applied = payload(writes.clone()).and_then(|bytes| {
+            let admission = self.enter()?;
+            self.table.apply_by(admission.0, writes.clone(), (bytes, count))
+        });
+        applied.map_err(|error| self.table.refused_all(writes, error))
     }
+}
+
+/// The bytes of all keys and values, none of which is too long; asked before the gate, since keys are the caller's.
+pub(super) fn payload<'b, K: Key + ?Sized + 'b>(
+    writes: impl Iterator<Item = (&'b K, &'b [u8], Kind)>,
+) -> Result<usize, InsertError> {
+    let mut bytes = 0usize;
+    for (key, value, _) in writes {
+        let key = key.as_bytes();
+        if key.len() > MAX_KEY_LEN {
+            return Err(InsertError::KeyTooLarge);
+        }
+        if value.len() > MAX_VALUE_LEN {
+            return Err(InsertError::ValueTooLarge);
+        }
+        bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+    }
+    Ok(bytes)
 }
 
 impl<K, C, A, S, const MAX_HEIGHT: usize> Table<K, C, A, S, MAX_HEIGHT>
@@ -79,20 +98,27 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// Applies a batch; values that are refused count as attempts.
+    /// Applies a batch of this [`payload`] and number of writes.
     pub(super) fn apply_by<'b>(
         &self,
         by: Writer<'_>,
         writes: impl Iterator<Item = (&'b K, &'b [u8], Kind)> + Clone,
-        count: usize,
+        (bytes, count): (usize, usize),
     ) -> Result<SeqNo, InsertError>
     where
         K: 'b,
     {
-        self.apply_all(by, writes.clone(), count).map_err(|error| self.refused_all(writes, error))
+        if count == 0 {
+            return Ok(self.list.clock().stamp());
+        }
+        let cost = (bytes.saturating_add(RECORD), count);
+        let tokens = self.admit(by.shard, cost, Admit::WithinThresholds)?;
+        self.fetch_all(by.shard, writes.clone().map(|(key, ..)| key));
+        let writes = writes.map(|(key, value, kind)| BatchWrite { key, value, kind });
+        self.list.apply(by, writes, count, || tokens.spent())
     }
 
-    /// Counts the values of a batch that was refused.
+    /// Why a batch was refused; its values count as attempts.
     #[cold]
     pub(super) fn refused_all<'b>(
         &self,
@@ -104,36 +130,6 @@ where
     {
         self.count_failures(writes.filter(|(_, _, kind)| !kind.is_tombstone()).count());
         error
-    }
-
-    fn apply_all<'b>(
-        &self,
-        by: Writer<'_>,
-        writes: impl Iterator<Item = (&'b K, &'b [u8], Kind)> + Clone,
-        count: usize,
-    ) -> Result<SeqNo, InsertError>
-    where
-        K: 'b,
-    {
-        let mut bytes = 0usize;
-        for (key, value, _) in writes.clone() {
-            let key = key.as_bytes();
-            if key.len() > MAX_KEY_LEN {
-                return Err(InsertError::KeyTooLarge);
-            }
-            if value.len() > MAX_VALUE_LEN {
-                return Err(InsertError::ValueTooLarge);
-            }
-            bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
-        }
-        if count == 0 {
-            return Ok(self.list.clock().stamp());
-        }
-        let cost = (bytes.saturating_add(RECORD), count);
-        let tokens = self.admit(by.shard, cost, Admit::WithinThresholds)?;
-        self.fetch_all(by.shard, writes.clone().map(|(key, ..)| key));
-        let writes = writes.map(|(key, value, kind)| BatchWrite { key, value, kind });
-        self.list.apply(by, writes, count, || tokens.spent())
     }
 
     /// Has the processor fetch what writes of these keys will touch, some at a time.

@@ -198,7 +198,7 @@ impl<K: ?Sized, C, P, S, const MAX_HEIGHT: usize> Builder<K, C, P, S, MAX_HEIGHT
     }
 
     /// The threshold of [`version_count`](crate::Table::version_count); 0 (the default) is none. Exact, but for
-    /// [`delete`](Memtable::delete), which is never refused.
+    /// [`delete`](Memtable::delete), which it does not refuse.
     #[must_use]
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;

@@ -133,7 +133,7 @@ impl Memtable {
     /// `max_memory_bytes` or the versions stored above `max_entries`. 0 is no threshold.
     ///
     /// `max_entries` is exact. `max_memory_bytes` can be passed by the writes under way, one a thread, as each may be let in by the same
-    /// room. [`delete`](Self::delete) is never refused, and passes both.
+    /// room. [`delete`](Self::delete) is not refused by them, and passes both.
     ///
     /// ```
     /// use memskip::{InsertError, Memtable};
@@ -271,7 +271,7 @@ where
     /// ```
     #[inline]
     pub fn try_insert(&self, key: &K, value: &[u8]) -> Result<SeqNo, InsertError> {
-        self.put_with(key, value, Kind::VALUE, Rule::IfAbsent, None)
+        self.put_with(key, value, Kind::VALUE, Rule::IfAbsent)
     }
 
     /// Adds a version that becomes the newest, also over a tombstone. Returns its sequence number.
@@ -287,11 +287,11 @@ where
     /// ```
     #[inline]
     pub fn put(&self, key: &K, value: &[u8]) -> Result<SeqNo, InsertError> {
-        self.put_with(key, value, Kind::VALUE, Rule::Newest, None)
+        self.put_with(key, value, Kind::VALUE, Rule::Newest)
     }
 
-    /// Writes a tombstone over a key that is live here. `false` if it is absent, deleted already, or the table is sealed
-    /// (or out of memory); of several racing callers one gets `true`. Thresholds do not refuse it.
+    /// Writes a tombstone over a key that is live here. `false` if it is absent, deleted already, or the table is sealed,
+    /// out of memory or a [`SingleWriter`]'s; of several racing callers one gets `true`. Thresholds do not refuse it.
     ///
     /// Only if the key is live, and with an answer: for a key that may be in an older table, see the blind
     /// [`put_tombstone`](Self::put_tombstone). (A batch's `delete` and a manager's are blind ones.)
@@ -319,7 +319,7 @@ where
     /// ```
     #[inline]
     pub fn put_tombstone(&self, key: &K) -> Result<SeqNo, InsertError> {
-        self.put_with(key, &[], Kind::TOMBSTONE, Rule::Newest, None)
+        self.put_with(key, &[], Kind::TOMBSTONE, Rule::Newest)
     }
 
     /// Adds a version with the engine's own sequence number, in any order across keys and threads. Beyond what
@@ -374,13 +374,13 @@ where
     /// ```
     #[inline]
     pub fn put_kind_at(&self, key: &K, value: &[u8], kind: Kind, seq: SeqNo) -> Result<(), InsertError> {
-        self.put_with(key, value, kind, self.table.rule_at(seq), None).map(drop)
+        self.put_with(key, value, kind, self.table.rule_at(seq)).map(drop)
     }
 
     /// The live value of a key, inserted if there is none (a tombstone counts as none and is written over), and whether
     /// it was inserted. Of many racing callers exactly one gets `true`, and all get the same value.
     ///
-    /// If there is none and none can be written (sealed, no memory, a threshold), an empty value and `false`; see
+    /// If there is none and none can be written (sealed, no memory, a threshold, a [`SingleWriter`]), an empty value and `false`; see
     /// [`try_get_or_insert`](Self::try_get_or_insert), which tells that apart.
     ///
     /// ```
@@ -427,8 +427,10 @@ where
                 self.table.count_failures(pairs.len());
                 return 0;
             };
-            let insert = |(key, value): &&(&K, &[u8])| {
-                self.put_with(key, value, Kind::VALUE, Rule::IfAbsent, Some(&admission)).is_ok()
+            let insert = |&&(key, value): &&(&K, &[u8])| {
+                let write = Write { key, value, kind: Kind::VALUE, rule: Rule::IfAbsent };
+                let written = self.write(admission.0, &write, Admit::WithinThresholds);
+                written.map_err(|refusal| self.table.refused(Kind::VALUE, refusal)).is_ok()
             };
             pairs.iter().filter(insert).count()
         })
@@ -436,16 +438,9 @@ where
 
     /// One write that returns a number: a call, with all that is usual in it.
     #[inline(never)]
-    fn put_with(
-        &self,
-        key: &K,
-        value: &[u8],
-        kind: Kind,
-        rule: Rule,
-        inside: Option<&Admission<'_>>,
-    ) -> Result<SeqNo, InsertError> {
+    fn put_with(&self, key: &K, value: &[u8], kind: Kind, rule: Rule) -> Result<SeqNo, InsertError> {
         let write = Write { key, value, kind, rule };
-        match self.write(&write, Admit::WithinThresholds, inside) {
+        match self.enter_and_write(&write, Admit::WithinThresholds) {
             Ok(written) => Ok(written.seq),
             Err(refusal) => Err(self.table.refused(kind, refusal)),
         }
@@ -454,28 +449,26 @@ where
     /// A write that answers with more than a number.
     #[inline(never)]
     fn write_apart<'a>(&'a self, write: &Write<'_, K>, admit: Admit) -> Result<Written<'a>, Refusal<'a>> {
-        self.write(write, admit, None)
+        self.enter_and_write(write, admit)
     }
 
     #[cfg_attr(
         target_pointer_width = "64",
-        expect(clippy::inline_always, reason = "its answer goes through memory, as a call")
+        expect(clippy::inline_always, reason = "as a call, what it returns goes through memory")
     )]
     #[cfg_attr(target_pointer_width = "64", inline(always))]
-    fn write<'a>(
-        &'a self,
-        write: &Write<'_, K>,
-        admit: Admit,
-        inside: Option<&Admission<'_>>,
-    ) -> Result<Written<'a>, Refusal<'a>> {
-        let own;
-        let writer = match inside {
-            Some(admission) => admission.0,
-            None => {
-                own = self.enter()?;
-                own.0
-            }
-        };
+    fn enter_and_write<'a>(&'a self, write: &Write<'_, K>, admit: Admit) -> Result<Written<'a>, Refusal<'a>> {
+        let admission = self.enter()?;
+        self.write(admission.0, write, admit)
+    }
+
+    /// One write of a writer that is inside.
+    #[cfg_attr(
+        target_pointer_width = "64",
+        expect(clippy::inline_always, reason = "as a call, what it returns goes through memory")
+    )]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    fn write<'a>(&'a self, writer: Writer<'_>, write: &Write<'_, K>, admit: Admit) -> Result<Written<'a>, Refusal<'a>> {
         let tokens = self.table.admit_one(writer.shard, write, admit)?;
         self.table.list.write(writer, write, || tokens.spent())
     }
@@ -500,11 +493,11 @@ where
     }
 
     /// The caller as the only writer, until what this returns is dropped: for tables that one thread at a time writes to, which takes
-    /// fewer instructions, and none that lock the bus. Readers and snapshots are as ever.
+    /// fewer instructions, and fewer that lock the bus. Readers and snapshots are as ever.
     ///
     /// [`InsertError::Busy`] while somebody else is writing or is the single writer, [`InsertError::Sealed`] when the table is sealed.
     /// Until it is dropped all other writes are refused with `Busy` (a few may be while this is being asked for, even if it is refused
-    /// in the end), and a freeze waits for it.
+    /// in the end), and a freeze waits for it, from the beginning of which all get `Sealed`.
     ///
     /// ```
     /// use memskip::{InsertError, Memtable, SeqNo};
@@ -522,8 +515,8 @@ where
         SingleWriter::enter(self, arena.current_shard()).ok_or_else(|| turned_away(arena.shards()))
     }
 
-    /// Makes the table read-only and returns its reading side; returns when every write that had begun has ended. Every
-    /// later write gets [`InsertError::Sealed`]. May be called any number of times.
+    /// Makes the table read-only and returns its reading side; returns when every write that had begun has ended, and a
+    /// [`SingleWriter`] is gone. Every later write gets [`InsertError::Sealed`]. May be called any number of times.
     ///
     /// Waits (yielding to the scheduler with `std`, spinning without), so not for interrupt handlers: see
     /// [`try_freeze`](Self::try_freeze).
@@ -546,21 +539,25 @@ where
         }
     }
 
-    /// The same without waiting: `None` while a write that had begun is still running, or just being refused. Later writes are refused
-    /// either way; ask again until there is an answer.
+    /// The same without waiting: `None` while a write that had begun is still running, or just being refused, or a [`SingleWriter`] lives.
+    /// Later writes are refused either way; ask again until there is an answer.
     ///
     /// ```
     /// let table = memskip::Memtable::new();
     /// assert!(table.try_freeze().is_some());
     /// ```
     pub fn try_freeze(&self) -> Option<&FrozenMemtable<K, C, A, S, MAX_HEIGHT>> {
-        let shards = self.table.list.arena().shards();
-        for shard in shards {
+        self.seal_gates();
+        self.table.list.arena().shards().iter().all(|shard| shard.gate.close()).then(|| Frozen::by_ref(self))
+    }
+
+    /// Refuses all writes from here on, for good.
+    fn seal_gates(&self) {
+        for shard in self.table.list.arena().shards() {
             if !shard.gate.is_sealed() {
                 shard.gate.seal();
             }
         }
-        shards.iter().all(|shard| shard.gate.close()).then(|| Frozen::by_ref(self))
     }
 
     /// Freezes a shared table and gives its reading side, shared.

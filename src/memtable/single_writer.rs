@@ -5,6 +5,7 @@ use core::ops::Deref;
 
 #[cfg(feature = "alloc")]
 use super::WriteBatch;
+use super::batch::payload;
 use super::threshold::Admit;
 use super::{FrozenMemtable, Memtable, Table};
 use crate::arena::Arena;
@@ -17,12 +18,13 @@ use crate::list::{Alone, Key, Kind, Refusal, Rule, Write, Written};
 /// The only writer of a table, from [`Memtable::single_writer`]. It writes what a [`Memtable`] does, in the same way for readers, with
 /// fewer instructions: nobody else is let in until it is dropped.
 ///
-/// It may go from thread to thread, and be made anew as often as wanted: that takes two exchanges for each arena shard, so that a table
-/// for one writer has one shard best. Forgotten instead of dropped (`mem::forget`), it keeps everybody out until the table is reset, and a
+/// It may go from thread to thread, and be made anew as often as wanted: that takes three locked instructions for each arena shard, so that
+/// a table for one writer has one shard best. Forgotten instead of dropped (`mem::forget`), it keeps everybody out until the table is reset, and a
 /// freeze waiting.
 ///
-/// What it does not do without: the exchange that publishes a new key, which is the barrier before the clock is read, and the one that
-/// numbers it. Where the number is given that is neither, but the clock is told of it, which is an exchange if it is the greatest yet.
+/// What it does not do without: the exchange that publishes a key or version, which is the barrier before the clock is read, and the one that
+/// numbers it; and with thresholds, one for each. A new key whose number is given needs neither of the first two, but the clock is told
+/// of the number, which is an exchange if it is the greatest yet.
 ///
 /// ```
 /// use memskip::Memtable;
@@ -164,7 +166,11 @@ where
             entries,
             || shard,
             |pairs| {
-                let insert = |(key, value): &&(&K, &[u8])| self.try_insert(key, value).is_ok();
+                let insert = |&&(key, value): &&(&K, &[u8])| {
+                    let write = Write { key, value, kind: Kind::VALUE, rule: Rule::IfAbsent };
+                    let written = self.write(&write, Admit::WithinThresholds);
+                    written.map_err(|refusal| table.refused(Kind::VALUE, refusal)).is_ok()
+                };
                 pairs.iter().filter(insert).count()
             },
         )
@@ -189,13 +195,15 @@ where
     where
         K: 'b,
     {
-        match self.check_sealed() {
-            Ok(()) => self.memtable.apply_by(self.alone.as_one_of_many(), writes, count),
-            Err(error) => Err(self.memtable.refused_all(writes, error)),
-        }
+        let table = self.table();
+        let applied = payload(writes.clone()).and_then(|bytes| {
+            self.check_sealed()?;
+            table.apply_by(self.alone.as_one_of_many(), writes.clone(), (bytes, count))
+        });
+        applied.map_err(|error| table.refused_all(writes, error))
     }
 
-    /// Freezes the table, as [`Memtable::freeze`], which would wait for this.
+    /// Freezes the table as [`Memtable::freeze`] does, which would wait for this. Nobody else writes in between.
     ///
     /// ```
     /// let table = memskip::Memtable::new();
@@ -206,6 +214,8 @@ where
     /// ```
     pub fn freeze(self) -> &'a FrozenMemtable<K, C, A, S, MAX_HEIGHT> {
         let memtable = self.memtable;
+        // Sealed first, so that nobody comes in behind this.
+        memtable.seal_gates();
         drop(self);
         memtable.freeze()
     }
@@ -228,7 +238,7 @@ where
 
     #[cfg_attr(
         target_pointer_width = "64",
-        expect(clippy::inline_always, reason = "its answer goes through memory, as a call")
+        expect(clippy::inline_always, reason = "as a call, what it returns goes through memory")
     )]
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn write(&mut self, write: &Write<'_, K>, admit: Admit) -> Result<Written<'a>, Refusal<'a>> {

@@ -98,7 +98,7 @@ where
         let mut succeeded = 0;
         for some in entries.chunks(RING) {
             let Some(first) = some.first() else { break };
-            // Asked before the gate, since it is the caller's code.
+            // Asked before any write, and before the gate, since it is the caller's code.
             let first = (first.0.as_ref(), first.1.as_ref());
             let mut pairs = [first; RING];
             for (pair, (key, value)) in pairs.iter_mut().zip(some) {
