@@ -116,11 +116,13 @@
 //! - Counting the hints below one takes 17 comparisons of two words. The compiler makes a vector of them, without an unsigned
 //!   comparison of 64 bits to make it with: 170 instructions. In two steps (every fourth, then the four behind it) nothing can be
 //!   made a vector of, and it takes 32. (A first attempt, with first words and all seventeen, gained nothing for that reason.)
-//! - In two steps, but not by `step_by`: in programs as `cargo build --release` makes them (sixteen codegen units, no fat or thin LTO of
-//!   all crates) its `try_fold` is a call that is made twice or three times a search. All measurements had been made with one unit. A loop
-//!   over indices: at a thousand entries, a get takes 479 instructions for 806 there, 0.85 of the time, an insert 1,300 for 1,700, 0.91,
-//!   a multiget 0.73; with one unit nothing changes. For the same reason what is hot and not small is `inline(always)` where addresses
-//!   have 64 bits (a write in `insert_batch`, the memory of a write): which of them are calls must not depend on what else a program uses.
+//! - In two steps, but not by `step_by`: in programs as `cargo build --release` makes them (sixteen codegen units, no LTO across crates) its
+//!   `try_fold` is a call that is made two or three times a search. All measurements had been made with one unit and LTO. With a loop over
+//!   indices, and `#[inline]` on what is hot but not generic, at a thousand entries a get takes 460 instructions there for 806 (0.85 of the
+//!   time), an insert 1,250 for 1,710 (0.91), an overwrite 880 for 1,400 (0.91), a multiget 690 for 1,060 (0.73): within 7 % of what one unit
+//!   and LTO make of it. What is hot and large says whether it is a call, where addresses have 64 bits; else that depends on what other
+//!   writes a program has. (It still does a little: with `insert_batch` in the program, which has a write of its own, 0.9 of its
+//!   instructions, an overwrite has 1.1 of its own.)
 //! - What is usual has code of its own (`glance`), what is not is a call: no registers are saved for it. It must be inlined: an enum of
 //!   twelve bytes comes back through memory in two parts and is read as one, for which the processor waits; seeks took 60 % longer.
 //! - Entry 0 lies with the others. A branch on "is it entry 0", taken once in ten times, is guessed wrong as often: 5 ns.

@@ -61,6 +61,7 @@ impl Commit {
         Self { witness: Witness::new(), word: AtomicU64::new(LINKING), floor: AtomicU64::new(0) }
     }
 
+    #[inline]
     pub(super) fn state(&self) -> State {
         self.witness.read();
         match self.word.load(order::COMMIT) {

@@ -294,6 +294,7 @@ impl Header {
     }
 
     /// Takes the block, if nobody has it.
+    #[inline]
     pub(super) fn try_take(&self) -> Option<Taken<'_>> {
         let version = self.version.load(order::PLAIN);
         if version & 1 == 1 {
@@ -326,6 +327,7 @@ pub(super) struct Taken<'a> {
 }
 
 impl Drop for Taken<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.header.version.store(self.version.wrapping_add(2), order::BLOCK_UNLOCK);
     }

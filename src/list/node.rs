@@ -98,6 +98,7 @@ pub(super) fn raw<T>(reference: Option<Ref<T>>) -> u32 {
 pub(super) struct Link(AtomicU32);
 
 impl Link {
+    #[inline]
     pub(super) fn new(to: Option<Ref<Node>>) -> Self {
         Self(AtomicU32::new(raw(to)))
     }

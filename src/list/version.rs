@@ -224,6 +224,7 @@ where
     }
 
     /// The next older version and what it is, stamped if it was pending. `above` is what the walk passed last.
+    #[inline]
     pub(super) fn next_settled(&mut self, above: Above) -> Option<(VersionRef<'a>, Settled)> {
         let version = self.next_raw()?;
         Some((version, self.settle(version, above)))

@@ -328,6 +328,7 @@ where
     /// | one with a greater number (only if the rule names one) | below it | no, unless that one is still to count what it covers |
     /// | any other | above it, and covers it | as before |
     /// | none | where it did, and covers nothing | as before |
+    #[inline]
     fn find_stand<'a>(&'a self, node: super::node::NodeRef<'a>, rule: Rule) -> Result<Stand<'a>, Refusal<'a>> {
         'again: loop {
             let mut chain = Chain::new(self, node);
@@ -456,6 +457,7 @@ struct Stand<'a> {
 }
 
 /// Whether a version's batch has yet to count it.
+#[inline]
 fn is_uncounted(version: VersionRef<'_>) -> bool {
     matches!(SeqWord::load(version.seq), SeqWord::Batch { is_counted: false, .. })
 }
