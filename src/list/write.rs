@@ -429,6 +429,7 @@ where
         let mut at = gap.start;
         for step in 1..=gap.steps {
             let Some(node) = self.next_link(at).follow() else { return };
+            // Checked: as a function of its own this does not know that `apart` is not 0, and would bring in a panic.
             if step.checked_rem(apart) == Some(0) {
                 if trail.block(0) == 0 {
                     let target = Target { list: self, key: self.key(node), goal: Goal::Before, trusts_hints: true };
