@@ -801,22 +801,25 @@ fn lane_lock_refused() {
 /// lock, so a reader that starts late may still see any of it.
 #[test]
 fn lane_split_against_reader() {
-    bounded(1, [false, true], || {
-        let table = table::<3>();
-        assert!(table.insert(b"b", b"0") && table.insert(b"d", b"0"));
-        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
-        let writer = spawn(1, move || assert!(writer.insert(b"f", b"1")));
-        let reader = spawn(2, move || {
-            // The reader of an absent key goes all the way down.
-            let last = reader.range(..&b"g"[..]).next_back().expect("there are others").key;
-            assert!(last == b"d" || last == b"f");
-            last == b"f"
-        });
-        join(writer);
-        let saw = join(reader);
-        holds(&table, &[(b"b", b"0"), (b"d", b"0"), (b"f", b"1")]);
-        saw
+    bounded(1, [false, true], || split_against_reader(|table| table.insert(b"f", b"1")));
+}
+
+/// Whether a reader beside the third insert has come to its key.
+fn split_against_reader(insert: fn(&Table<EpochClock, 3>) -> bool) -> bool {
+    let table = table::<3>();
+    assert!(table.insert(b"b", b"0") && table.insert(b"d", b"0"));
+    let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+    let writer = spawn(1, move || assert!(insert(&writer)));
+    let reader = spawn(2, move || {
+        // The reader of an absent key goes all the way down.
+        let last = reader.range(..&b"g"[..]).next_back().expect("there are others").key;
+        assert!(last == b"d" || last == b"f");
+        last == b"f"
     });
+    join(writer);
+    let saw = join(reader);
+    holds(&table, &[(b"b", b"0"), (b"d", b"0"), (b"f", b"1")]);
+    saw
 }
 
 /// An estimate, which looks at blocks without their version: whatever it sees, it follows no handle that is not there yet.
@@ -1099,19 +1102,7 @@ fn single_writer_against_search() {
 #[test]
 fn single_writer_splits_against_reader() {
     bounded(1, [false, true], || {
-        let table = table::<3>();
-        assert!(table.insert(b"b", b"0") && table.insert(b"d", b"0"));
-        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
-        let writer = spawn(1, move || assert!(writer.single_writer().expect("nobody else writes").insert(b"f", b"1")));
-        let reader = spawn(2, move || {
-            let last = reader.range(..&b"g"[..]).next_back().expect("there are others").key;
-            assert!(last == b"d" || last == b"f");
-            last == b"f"
-        });
-        join(writer);
-        let saw = join(reader);
-        holds(&table, &[(b"b", b"0"), (b"d", b"0"), (b"f", b"1")]);
-        saw
+        split_against_reader(|table| table.single_writer().expect("nobody else writes").insert(b"f", b"1"))
     });
 }
 

@@ -69,6 +69,6 @@ where
     )]
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn write(&mut self, write: &Write<'_, K>, linked: impl FnOnce()) -> Result<Written<'a>, Refusal<'a>> {
-        self.list.write_by(self.writer(), write, linked)
+        self.list.write(self.writer(), write, linked)
     }
 }

@@ -295,25 +295,17 @@ impl Header {
 
     /// Takes the block, if nobody has it.
     #[inline]
-    pub(super) fn try_take(&self) -> Option<Taken<'_>> {
+    pub(super) fn try_take<const ALONE: bool>(&self) -> Option<Taken<'_>> {
         let version = self.version.load(order::PLAIN);
         if version & 1 == 1 {
             return None;
         }
-        let taken = self.version.compare_exchange(version, version.wrapping_add(1), order::BLOCK_LOCK, order::PLAIN);
-        taken.ok()?;
-        fence(order::BLOCK_WRITE);
-        Some(Taken { header: self, version })
-    }
-
-    /// The same for the only writer.
-    #[inline]
-    pub(super) fn try_take_alone(&self) -> Option<Taken<'_>> {
-        let version = self.version.load(order::PLAIN);
-        if version & 1 == 1 {
-            return None;
+        let odd = version.wrapping_add(1);
+        if ALONE {
+            self.version.store(odd, order::PLAIN);
+        } else {
+            self.version.compare_exchange(version, odd, order::BLOCK_LOCK, order::PLAIN).ok()?;
         }
-        self.version.store(version.wrapping_add(1), order::PLAIN);
         fence(order::BLOCK_WRITE);
         Some(Taken { header: self, version })
     }
@@ -882,8 +874,8 @@ mod tests {
     fn a_taken_block_cannot_be_read_or_taken() {
         let block = LowBlock::new(None, 0);
         let before = block.header().begin();
-        let taken = block.header().try_take();
-        assert!(taken.is_some() && block.header().begin().is_none() && block.header().try_take().is_none());
+        let taken = block.header().try_take::<false>();
+        assert!(taken.is_some() && block.header().begin().is_none() && block.header().try_take::<false>().is_none());
         drop(taken);
         assert!(block.header().begin() > before);
     }

@@ -476,8 +476,7 @@ where
         for _ in 0..HOPS {
             let block = block_at(self, at);
             let taken = (0..TAKES).find_map(|_| {
-                let header = block.header();
-                let taken = if ALONE { header.try_take_alone() } else { header.try_take() };
+                let taken = block.header().try_take::<ALONE>();
                 if taken.is_none() {
                     sync::spin();
                 }

@@ -161,21 +161,6 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// One write of one of many writers.
-    #[cfg_attr(
-        target_pointer_width = "64",
-        expect(clippy::inline_always, reason = "as a call, what it returns goes through memory")
-    )]
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
-    pub(crate) fn write<'a>(
-        &'a self,
-        writer: Writer<'_>,
-        write: &Write<'_, K>,
-        linked: impl FnOnce(),
-    ) -> Result<Written<'a>, Refusal<'a>> {
-        self.write_by(writer, write, linked)
-    }
-
     /// Writes one version. The figures are told what it has changed as soon as it is linked, and its number as soon as that is
     /// known: whatever panics after that, they are right. `linked` is called with them.
     #[cfg_attr(
@@ -183,7 +168,7 @@ where
         expect(clippy::inline_always, reason = "as a call, what it returns goes through memory")
     )]
     #[cfg_attr(target_pointer_width = "64", inline(always))]
-    pub(super) fn write_by<'a, const ALONE: bool>(
+    pub(crate) fn write<'a, const ALONE: bool>(
         &'a self,
         writer: Writer<'_, ALONE>,
         write: &Write<'_, K>,

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Fills a static buffer, reads everything back, walks both ways, overwrites, deletes, looks at a snapshot, freezes; then many
-//! keys at a time, and the same by the only writer. The exit code says which step failed; 0 is none. The point is its symbol table: what these operations may need
-//! is all there is.
+//! keys at a time, and the same by the only writer. The exit code says which step failed; 0 is none. The point is its symbol table:
+//! what these operations may need is all there is.
 
 #![no_std]
 #![no_main]
