@@ -121,9 +121,11 @@ where
     fn step(&mut self) -> Option<Entry<'a, K>> {
         let Place::Before(at) = self.place else { return None };
         let (next, rest) = self.list.next_straight(at, &mut self.scout)?;
-        let (key, visible) = self.list.read_plainly(at, self.view)?;
         // The cursor stands before it from now on: what `entry` shows is what the next step gives.
-        self.list.read_plainly(next, self.view)?;
+        if !List::<K, C, A, S, H>::shows_plainly(next, self.view) {
+            return None;
+        }
+        let (key, visible) = self.list.read_plainly(at, self.view)?;
         self.place = Place::Before(next);
         self.scout.go_on(rest);
         Some(Entry::new(key, visible))
@@ -190,6 +192,7 @@ where
     }
 
     /// Goes before the first visible entry from a position on; whether there is one.
+    #[inline]
     fn stand_at_visible(&mut self, first: Option<Position>) -> bool {
         let found = self.visible_from(first.map(|first| self.list.stop(first)));
         self.place = Place::before(found);
@@ -206,7 +209,7 @@ where
     /// The first visible entry from a stop on.
     #[inline]
     fn visible_from(&mut self, mut at: Option<Stop<'a>>) -> Option<Stop<'a>> {
-        while at.is_some_and(|at| self.read(at).is_none()) {
+        while at.is_some_and(|at| !self.list.shows(at, self.view)) {
             at = self.list.next_stop(at?, &mut self.scout);
         }
         at
@@ -216,7 +219,7 @@ where
     fn visible_back_from(&mut self, mut at: Option<Position>) -> Option<Stop<'a>> {
         loop {
             let stop = self.list.stop(at?);
-            if self.read(stop).is_some() {
+            if self.list.shows(stop, self.view) {
                 return Some(stop);
             }
             at = self.list.previous_position(stop.position, &mut self.scout);

@@ -127,24 +127,35 @@ where
         self.end_unless(self.back)
     }
 
-    /// What there is at a stop that the front has come to, if that is ahead, and was written once.
+    /// What there is at a stop that an end has come to, if that is for it to give, and was written once.
     #[inline]
-    fn read_ahead(&self, next: Stop<'a>, view: View) -> Option<Entry<'a, K>> {
-        if !self.is_ahead(next) {
-            return None;
+    fn reader<const BACK: bool>(&self, view: View) -> impl Fn(Stop<'a>) -> Option<Entry<'a, K>> {
+        let (list, is_guarded) = (self.list, self.guards[usize::from(BACK)]);
+        move |at| {
+            if is_guarded && !(if BACK { self.is_left(at) } else { self.is_ahead(at) }) {
+                return None;
+            }
+            let (key, visible) = list.read_plainly(at, view)?;
+            Some(Entry::new(key, visible))
         }
-        let (key, visible) = self.list.read_plainly(next, view)?;
-        Some(Entry::new(key, visible))
     }
 
-    /// The same of the back.
+    /// Usual steps of one end, as many as there are: where it stands does not go through memory between them.
     #[inline]
-    fn read_left(&self, next: Stop<'a>, view: View) -> Option<Entry<'a, K>> {
-        if !self.is_left(next) {
-            return None;
-        }
-        let (key, visible) = self.list.read_plainly(next, view)?;
-        Some(Entry::new(key, visible))
+    fn fold_straight<const BACK: bool, B>(
+        &mut self,
+        view: View,
+        folded: B,
+        f: &mut impl FnMut(B, Entry<'a, K>) -> B,
+    ) -> B {
+        let mut scout = self.scouts[usize::from(BACK)];
+        let Some(mut at) = (if BACK { self.back } else { self.front }).filter(|_| scout.goes_by_lane()) else {
+            return folded;
+        };
+        let folded = self.list.fold_straight::<BACK, _, _>((&mut at, &mut scout), self.reader::<BACK>(view), folded, f);
+        *(if BACK { &mut self.back } else { &mut self.front }) = Some(at);
+        self.scouts[usize::from(BACK)] = scout;
+        folded
     }
 
     /// The usual step of the front: to the next key, as expected, that was written once. None, and it stands where it stood, if it is
@@ -153,7 +164,7 @@ where
     #[inline(always)]
     fn step(&mut self, view: View) -> Option<Entry<'a, K>> {
         let (next, rest) = self.list.next_straight(self.front?, &mut self.scouts[0])?;
-        let entry = self.read_ahead(next, view)?;
+        let entry = self.reader::<false>(view)(next)?;
         self.front = Some(next);
         self.scouts[0].go_on(rest);
         Some(entry)
@@ -163,7 +174,7 @@ where
     #[inline]
     fn step_back(&mut self, view: View) -> Option<Entry<'a, K>> {
         let (next, rest) = self.list.previous_straight(self.back?, &mut self.scouts[1])?;
-        let entry = self.read_left(next, view)?;
+        let entry = self.reader::<true>(view)(next)?;
         self.back = Some(next);
         self.scouts[1].go_on(rest);
         Some(entry)
@@ -250,17 +261,8 @@ where
     fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
         let mut folded = init;
         loop {
-            if let Some(mut at) = self.walk.front {
-                let mut scout = self.walk.scouts[0];
-                while let Some((next, rest)) = self.walk.list.next_straight(at, &mut scout) {
-                    let Some(entry) = self.walk.read_ahead(next, self.view) else { break };
-                    at = next;
-                    scout.go_on(rest);
-                    folded = f(folded, entry);
-                }
-                (self.walk.front, self.walk.scouts[0]) = (Some(at), scout);
-            }
-            let Some(entry) = self.step_slowly(Walk::next) else { return folded };
+            folded = self.walk.fold_straight::<false, _>(self.view, folded, &mut f);
+            let Some(entry) = self.next() else { return folded };
             folded = f(folded, entry);
         }
     }
@@ -283,17 +285,8 @@ where
     fn rfold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
         let mut folded = init;
         loop {
-            if let Some(mut at) = self.walk.back {
-                let mut scout = self.walk.scouts[1];
-                while let Some((next, rest)) = self.walk.list.previous_straight(at, &mut scout) {
-                    let Some(entry) = self.walk.read_left(next, self.view) else { break };
-                    at = next;
-                    scout.go_on(rest);
-                    folded = f(folded, entry);
-                }
-                (self.walk.back, self.walk.scouts[1]) = (Some(at), scout);
-            }
-            let Some(entry) = self.step_slowly(Walk::next_back) else { return folded };
+            folded = self.walk.fold_straight::<true, _>(self.view, folded, &mut f);
+            let Some(entry) = self.next_back() else { return folded };
             folded = f(folded, entry);
         }
     }
@@ -370,6 +363,19 @@ where
         // Most keys were written once: nothing is to be remembered of those.
         let once = if STRAIGHT && self.front.is_none() { self.walk.step(View::NEWEST) } else { None };
         once.or_else(|| self.next_slowly())
+    }
+
+    /// As [`Range`]'s.
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
+        let mut folded = init;
+        loop {
+            if self.front.is_none() {
+                folded = self.walk.fold_straight::<false, _>(View::NEWEST, folded, &mut f);
+            }
+            let Some(entry) = self.next() else { return folded };
+            folded = f(folded, entry);
+        }
     }
 }
 

@@ -240,7 +240,7 @@ fn steps_cost_no_searches() {
 }
 
 /// Folds from either end give what steps give: with bounds and without, whole or what is left of a walk that has begun at one end
-/// or at both, of keys written once, written again and deleted.
+/// or at both, of keys written once, written again and deleted, and of long values. Those over versions, too.
 #[test]
 fn folds_are_steps() {
     let mut rng = Rng::new(8);
@@ -249,6 +249,12 @@ fn folds_are_steps() {
         let keys: Vec<[u8; 4]> = model.iter().map(|n| n.to_be_bytes()).collect();
         for key in keys.iter().step_by(7) {
             assert_eq!(table.put(key, b"again").map(|_| ()), Ok(()));
+        }
+        let long = vec![7; 20_000];
+        for key in keys.iter().step_by(90) {
+            // One behind a key that is there, in most cases a new one.
+            let behind = u32::from_be_bytes(*key) + 1;
+            assert_eq!(table.put(&behind.to_be_bytes(), &long).map(|_| ()), Ok(()));
         }
         for key in keys.iter().step_by(50) {
             assert!(table.delete(key));
@@ -275,11 +281,25 @@ fn folds_are_steps() {
             folded.reverse();
             assert_eq!(folded, expected, "{density:?}, {count}, {bound:?}, {steps}, from the back");
             assert_eq!(begun().count(), expected.len());
+            let begun = || {
+                let mut versions = table.range_versions(bound);
+                let from = [steps & 1, steps >> 1].map(|end| if end == 1 { 11 } else { 0 });
+                assert_eq!(versions.by_ref().take(from[0]).count(), from[0]);
+                assert!(versions.by_ref().rev().take(from[1]).count() <= from[1]);
+                versions
+            };
+            let mut expected = Vec::new();
+            for entry in begun() {
+                expected.push((entry.key, entry.seq));
+            }
+            let mut folded = Vec::new();
+            begun().for_each(|entry| folded.push((entry.key, entry.seq)));
+            assert_eq!(folded, expected, "{density:?}, {count}, {bound:?}, {steps}, versions");
         }
     }
 }
 
-/// What is inserted ahead of a fold while it runs, it gives; also where lanes are split for that.
+/// What is inserted ahead of a fold while it runs, either way, it gives; also where lanes are split for that.
 #[test]
 fn folds_see_what_comes() {
     let mut rng = Rng::new(9);
@@ -290,6 +310,20 @@ fn folds_see_what_comes() {
         assert!(given.insert(n), "{n} twice");
         if n < 1 << 20 {
             let ahead = n + 1 + rng.below(400) as u32;
+            assert_eq!(table.insert(&ahead.to_be_bytes(), b""), put.insert(ahead));
+        }
+    });
+    assert!(put.len() > 2 * model.len());
+    assert_eq!(given, put);
+    assert_valid!(table);
+
+    let (table, model) = filled::<12>(LaneDensity::Every, 3000, &mut rng);
+    let (mut given, mut put) = (BTreeSet::new(), model.clone());
+    table.iter().rev().for_each(|entry| {
+        let n = number(entry.key);
+        assert!(given.insert(n), "{n} twice");
+        if n > 400 {
+            let ahead = n - 1 - rng.below(400) as u32;
             assert_eq!(table.insert(&ahead.to_be_bytes(), b""), put.insert(ahead));
         }
     });

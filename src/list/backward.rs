@@ -77,7 +77,7 @@ where
     /// The entry before where a walk back is, if need be that at the end of the block to the left.
     #[inline]
     fn entry_behind<'a>(&'a self, scout: &mut Scout<'a>) -> Option<(u32, Rest<'a>)> {
-        if scout.run.is_empty() && scout.left[0] != 0 {
+        if scout.run.is_empty() {
             self.enter_left(scout);
         }
         scout.run.split_last()
@@ -148,9 +148,19 @@ where
         self.look_left(scout);
     }
 
+    /// Goes on to the block to the left, if that is known.
+    #[inline]
+    pub(super) fn enter_left<'a>(&'a self, scout: &mut Scout<'a>) -> bool {
+        let is_known = scout.left[0] != 0;
+        if is_known {
+            self.turn_page_back(scout);
+        }
+        is_known
+    }
+
     /// Into the block to the left: its nodes are on their way already.
     #[inline(never)]
-    fn enter_left<'a>(&'a self, scout: &mut Scout<'a>) {
+    fn turn_page_back<'a>(&'a self, scout: &mut Scout<'a>) {
         scout.near.block = scout.left[0];
         scout.run = self.run_from(scout.near.block, 0);
         let known = scout.left;

@@ -174,6 +174,12 @@ where
         right.split_first()
     }
 
+    /// Goes on to the next block, if it goes by the lane and there is one.
+    #[inline]
+    pub(super) fn enter_right<'a>(&'a self, scout: &mut Scout<'a>) -> bool {
+        scout.heading == Heading::Forward && self.turn_page(scout).is_some()
+    }
+
     /// The first entry of a run, or of the block to its right.
     #[inline]
     fn entry_ahead(&self, run: Run<'_>) -> Option<u32> {

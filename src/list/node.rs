@@ -430,6 +430,13 @@ impl<'a> NodeRef<'a> {
         (unsafe { tail.add(2 * LENGTH) }, key_len as usize, value_len as usize)
     }
 
+    /// The same of a long node, apart, so that loops over short ones have it not in their way.
+    #[cold]
+    #[inline(never)]
+    fn long_parts(self) -> (NonNull<u8>, usize, usize) {
+        self.parts()
+    }
+
     #[inline]
     pub(super) fn key(self) -> &'a [u8] {
         let (key, len, _) = self.parts();
@@ -440,13 +447,19 @@ impl<'a> NodeRef<'a> {
     /// The first version.
     #[inline]
     pub(super) fn first_version(self) -> VersionRef<'a> {
-        self.key_and_first_version().1
+        self.both(self.parts()).1
     }
 
-    /// Both at once, for what both begin with.
+    /// The key and the first version at once, for what both begin with; for loops over short nodes.
     #[inline]
     pub(super) fn key_and_first_version(self) -> (&'a [u8], VersionRef<'a>) {
-        let (key, key_len, value_len) = self.parts();
+        let is_long = cfg!(target_pointer_width = "64") && self.header().meta.0 & LONG != 0;
+        self.both(if is_long { self.long_parts() } else { self.parts() })
+    }
+
+    /// The key and the first version, of these [parts](Self::parts).
+    #[inline]
+    fn both(self, (key, key_len, value_len): (NonNull<u8>, usize, usize)) -> (&'a [u8], VersionRef<'a>) {
         // SAFETY: the value begins where the key ends.
         let value = unsafe { key.add(key_len) };
         let header = self.header();

@@ -12,7 +12,7 @@ use super::lane::Goal;
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 use super::node::{ChainWord, Version};
 use super::node::{Kind, Node, NodeRef, Ref, VersionRef};
-use super::scout::{Rest, Scout};
+use super::scout::{Rest, STRAIGHT, Scout};
 use super::search::Found;
 use super::version::{Above, Chain, GREATEST, Mark};
 use super::{Key, List};
@@ -170,6 +170,18 @@ where
         Some((key, Visible::of((version, seq))))
     }
 
+    /// Whether [`read_plainly`](Self::read_plainly) shows anything at a stop.
+    #[inline]
+    pub(crate) fn shows_plainly(at: Stop<'_>, view: View) -> bool {
+        Self::plainly_visible(at.node, view).is_some()
+    }
+
+    /// Whether [`read`](Self::read) shows anything at a stop.
+    #[inline]
+    pub(crate) fn shows(&self, at: Stop<'_>, view: View) -> bool {
+        Self::shows_plainly(at, view) || self.visible_of_many(at.node, view).is_some()
+    }
+
     /// What `view` shows at a position.
     #[inline]
     pub(crate) fn visible(&self, at: Position, view: View) -> Option<Visible<'_>> {
@@ -198,6 +210,41 @@ where
     pub(crate) fn next_straight<'a>(&'a self, at: Stop<'a>, scout: &mut Scout<'a>) -> Option<(Stop<'a>, Rest<'a>)> {
         let (at, node, rest) = self.step_straight(scout, at.node)?;
         Some((Stop { position: Position(at), node }, rest))
+    }
+
+    /// Usual steps one after the other, forward or back by the lane, as far as that goes and `read` reads. What takes part in them is in
+    /// registers meanwhile.
+    #[inline]
+    pub(crate) fn fold_straight<'a, const BACK: bool, E, B>(
+        &'a self,
+        (at, scout): (&mut Stop<'a>, &mut Scout<'a>),
+        read: impl Fn(Stop<'a>) -> Option<E>,
+        mut folded: B,
+        mut f: impl FnMut(B, E) -> B,
+    ) -> B {
+        if !STRAIGHT {
+            return folded;
+        }
+        loop {
+            let (mut here, mut run) = (*at, scout.run);
+            while let Some((entry, rest)) = if BACK { run.split_last() } else { run.split_first() } {
+                let Some(next) = self.first_under(0, entry) else { break };
+                let next = Stop { position: Position(next), node: self.node(next) };
+                let (before, behind) = if BACK { (next, here) } else { (here, next) };
+                if before.node.header().next.follow() != Some(behind.position.0) {
+                    break;
+                }
+                let Some(entry) = read(next) else { break };
+                folded = f(folded, entry);
+                here = next;
+                run.go_on(rest);
+            }
+            (*at, scout.run) = (here, run);
+            let goes_on = run.is_empty() && if BACK { self.enter_left(scout) } else { self.enter_right(scout) };
+            if !goes_on {
+                return folded;
+            }
+        }
     }
 
     /// The stop behind another; `scout` remembers what it has seen from there.

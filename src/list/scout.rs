@@ -73,6 +73,11 @@ impl<'a> Run<'a> {
     }
 
     #[inline]
+    pub(super) fn go_on(&mut self, rest: Rest<'a>) {
+        self.words = rest.0;
+    }
+
+    #[inline]
     pub(super) fn is_empty(self) -> bool {
         self.words.is_empty()
     }
@@ -132,10 +137,10 @@ impl<'a> Scout<'a> {
         self.run.words = rest.0;
     }
 
-    /// Whether a walk forward goes by the lane, for tests.
-    #[cfg(all(test, feature = "std", not(any(loom, shuttle)), any(target_arch = "x86_64", target_arch = "aarch64")))]
+    /// Whether the lane tells where the walk goes.
+    #[inline]
     pub(crate) fn goes_by_lane(&self) -> bool {
-        self.heading == Heading::Forward
+        matches!(self.heading, Heading::Forward | Heading::Backward)
     }
 
     /// Knows nothing.
