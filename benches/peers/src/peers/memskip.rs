@@ -9,6 +9,20 @@ const MOST: usize = 64;
 
 pub struct Memskip<A: Arena = DefaultArena>(Memtable<[u8], Bytewise, A>);
 
+#[cfg(feature = "single-writer")]
+impl Memskip {
+    pub const fn table(&self) -> &Memtable {
+        &self.0
+    }
+}
+
+#[cfg(feature = "single-writer")]
+impl From<Memtable> for Memskip {
+    fn from(table: Memtable) -> Self {
+        Self(table)
+    }
+}
+
 /// Where its memory comes from.
 pub trait Memory: Arena + Send + Sync + Sized {
     const NAME: &'static str;

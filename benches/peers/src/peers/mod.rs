@@ -9,6 +9,8 @@ mod hash_table;
 mod huge_pages;
 #[cfg(feature = "memskip")]
 mod memskip;
+#[cfg(feature = "single-writer")]
+mod single_writer;
 mod skl;
 mod sorted;
 mod tree_index;
@@ -18,8 +20,10 @@ use crate::seat::{Seat, seat};
 /// A seat for every library, memskip first: it is what the others are compared with.
 pub fn all() -> Vec<Box<dyn Seat>> {
     vec![
-        #[cfg(feature = "memskip")]
+        #[cfg(all(feature = "memskip", not(feature = "single-writer")))]
         seat::<memskip::Memskip>(),
+        #[cfg(feature = "single-writer")]
+        seat::<single_writer::Alone>(),
         #[cfg(feature = "memskip")]
         seat::<memskip::Memskip<memskip::HugeArena>>(),
         seat::<fastskip::Fastskip>(),

@@ -11,7 +11,7 @@ use crate::probe::Probe;
 use crate::workload::Workload;
 
 /// The column the others are compared with.
-const REFERENCE: &str = "memskip";
+const REFERENCE: &str = if cfg!(feature = "single-writer") { "memskip-alone" } else { "memskip" };
 
 /// One library at one workload.
 #[derive(Clone, Copy, Debug)]
