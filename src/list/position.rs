@@ -172,14 +172,14 @@ where
 
     /// Whether [`read_plainly`](Self::read_plainly) shows anything at a stop.
     #[inline]
-    pub(crate) fn shows_plainly(at: Stop<'_>, view: View) -> bool {
+    pub(crate) fn shows_plainly(&self, at: Stop<'_>, view: View) -> bool {
         Self::plainly_visible(at.node, view).is_some()
     }
 
     /// Whether [`read`](Self::read) shows anything at a stop.
     #[inline]
     pub(crate) fn shows(&self, at: Stop<'_>, view: View) -> bool {
-        Self::shows_plainly(at, view) || self.visible_of_many(at.node, view).is_some()
+        self.shows_plainly(at, view) || self.visible_of_many(at.node, view).is_some()
     }
 
     /// What `view` shows at a position.
