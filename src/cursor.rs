@@ -122,7 +122,7 @@ where
         let Place::Before(at) = self.place else { return None };
         let (next, rest) = self.list.next_straight(at, &mut self.scout)?;
         // The cursor stands before it from now on: what `entry` shows is what the next step gives.
-        if !self.list.shows_plainly(next, self.view) {
+        if !next.shows_plainly(self.view) {
             return None;
         }
         let (key, visible) = self.list.read_plainly(at, self.view)?;

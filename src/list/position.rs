@@ -14,7 +14,7 @@ use super::node::{ChainWord, Version};
 use super::node::{Kind, Node, NodeRef, Ref, VersionRef};
 use super::scout::{Rest, STRAIGHT, Scout};
 use super::search::Found;
-use super::version::{Above, Chain, GREATEST, Mark};
+use super::version::{Above, Chain, GREATEST, Mark, plainly_visible};
 use super::{Key, List};
 
 /// A node, to the floors above. It stays where it is as long as the list is not reset.
@@ -39,6 +39,12 @@ impl Stop<'_> {
     #[inline]
     pub(crate) fn is(self, that: Option<Self>) -> bool {
         that.map(|that| that.node.address()) == Some(self.node.address())
+    }
+
+    /// Whether its key was written once, and `view` shows that.
+    #[inline]
+    pub(crate) fn shows_plainly(self, view: View) -> bool {
+        plainly_visible(self.node, view).is_some()
     }
 }
 
@@ -165,21 +171,15 @@ where
     /// The same of a key that was written once; none may also mean that [`read`](Self::read) has to look.
     #[inline]
     pub(crate) fn read_plainly<'a>(&'a self, at: Stop<'a>, view: View) -> Option<(&'a K, Visible<'a>)> {
-        let seq = Self::plainly_visible(at.node, view)?;
+        let seq = plainly_visible(at.node, view)?;
         let (key, version) = self.key_and_first_version(at.node);
         Some((key, Visible::of((version, seq))))
-    }
-
-    /// Whether [`read_plainly`](Self::read_plainly) shows anything at a stop.
-    #[inline]
-    pub(crate) fn shows_plainly(&self, at: Stop<'_>, view: View) -> bool {
-        Self::plainly_visible(at.node, view).is_some()
     }
 
     /// Whether [`read`](Self::read) shows anything at a stop.
     #[inline]
     pub(crate) fn shows(&self, at: Stop<'_>, view: View) -> bool {
-        self.shows_plainly(at, view) || self.visible_of_many(at.node, view).is_some()
+        at.shows_plainly(view) || self.visible_of_many(at.node, view).is_some()
     }
 
     /// What `view` shows at a position.

@@ -367,18 +367,10 @@ where
         Chain::new(self, node).next_visible(&mut Above::Nothing)
     }
 
-    /// The number of a node's first version, if that is its only one, stamped, and within the view: most keys are written once.
-    #[inline]
-    pub(super) fn plainly_visible(node: NodeRef<'_>, view: View) -> Option<SeqNo> {
-        let is_alone = ChainWord::newest_of(node).version().is_none();
-        let word = node.header().seq.load(order::STAMP_READ);
-        (is_alone && view.shows(word)).then_some(SeqNo(word))
-    }
-
     /// The newest version of a node within a view.
     #[inline]
     pub(super) fn visible_in<'a>(&'a self, node: NodeRef<'a>, view: View) -> Option<(VersionRef<'a>, SeqNo)> {
-        match Self::plainly_visible(node, view) {
+        match plainly_visible(node, view) {
             Some(seq) => Some((node.first_version(), seq)),
             None => self.visible_of_many(node, view),
         }
@@ -402,4 +394,12 @@ where
             }
         }
     }
+}
+
+/// The number of a node's first version, if that is its only one, stamped, and within the view: most keys are written once.
+#[inline]
+pub(super) fn plainly_visible(node: NodeRef<'_>, view: View) -> Option<SeqNo> {
+    let is_alone = ChainWord::newest_of(node).version().is_none();
+    let word = node.header().seq.load(order::STAMP_READ);
+    (is_alone && view.shows(word)).then_some(SeqNo(word))
 }
