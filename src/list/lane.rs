@@ -360,7 +360,7 @@ where
     pub(super) fn prefetch_block(&self, lane: usize, raw: u32) {
         // SAFETY: the handle of a block, from a lane word.
         let at = unsafe { self.at(Handle(raw)) };
-        prefetch::lines(at, if lane == 0 { LowBlock::HOT } else { HighBlock::HOT });
+        prefetch::lines(at.as_ptr(), if lane == 0 { LowBlock::HOT } else { HighBlock::HOT });
     }
 
     /// The last node that the lanes know, for a walk to the end.

@@ -53,12 +53,12 @@ fn line(at: *const u8, cache: Cache) {
     let _ = (at, cache);
 }
 
-/// Asks for the lines of `size` bytes at `at`, which is where a line begins.
+/// Asks for the lines of `size` bytes from `at` on (if that is where a line begins: else perhaps not for the last).
 #[inline]
-pub(super) fn lines(at: NonNull<u8>, size: usize) {
+pub(super) fn lines(at: *const u8, size: usize) {
     let mut offset = 0;
     while offset < size {
-        line(at.as_ptr().wrapping_add(offset), Cache::First);
+        line(at.wrapping_add(offset), Cache::First);
         offset += LINE;
     }
 }
@@ -70,4 +70,27 @@ pub(super) fn start(at: NonNull<u8>, cache: Cache) {
     const REACH: usize = 36;
     line(at.as_ptr(), cache);
     line(at.as_ptr().wrapping_add(REACH), cache);
+}
+
+/// Asks for memory behind a block that was just handed out, for the blocks to come: what is written to memory that was used before, by
+/// a table that was reset or by whoever freed it, has to be read first. (Pages that nobody has touched are not brought in by this.)
+#[inline]
+pub(super) fn room_behind(at: NonNull<u8>, size: usize) {
+    /// A few blocks of a few lines, which take as long to be written as a line takes to come.
+    const LEAD: usize = 1024;
+    /// From here on the processor looks ahead by itself, up to the end of a page.
+    const LONG: usize = 512;
+    const PAGE: usize = 4096;
+    if size <= LINE {
+        // Several share a line, and the processor sees to those, too.
+        return;
+    }
+    if size < LONG {
+        return lines(at.as_ptr().wrapping_add(LEAD), size);
+    }
+    let (begin, lead) = (at.as_ptr() as usize % PAGE, PAGE - LEAD);
+    // The first block to get there asks for the beginning of the next page.
+    if begin < lead && begin + size >= lead {
+        lines(at.as_ptr().wrapping_add((begin + size).next_multiple_of(PAGE) - begin), LONG);
+    }
 }

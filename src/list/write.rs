@@ -12,6 +12,7 @@ use super::node::{
     Kind, MAX_KEY_LEN, MAX_VALUE_LEN, Node, Origin, Ref, VERSION_ALIGN, VersionRef, node_size, place_version, raw,
     version_size, write_node, write_version,
 };
+use super::prefetch;
 use super::search::{Found, Gap};
 use super::version::{Above, Below, Chain, ChainSpot, PENDING, SeqWord, Settled};
 use super::{Key, List};
@@ -130,6 +131,10 @@ impl<'a, A: Arena> Reserved<'a, A> {
         } else {
             list.arena.allocate(shard, size, align)?
         };
+        if list.is_large() {
+            // SAFETY: just allocated.
+            prefetch::room_behind(unsafe { list.at(handle) }, size);
+        }
         Ok(Self { arena: &list.arena, shard, handle, size })
     }
 
