@@ -130,6 +130,7 @@ where
     /// What there is at a stop that an end has come to, if that is for it to give, and was written once.
     #[inline]
     fn reader<const BACK: bool>(&self, view: View) -> impl Fn(Stop<'a>) -> Option<Entry<'a, K>> {
+        // Once for a whole fold.
         let (list, is_guarded) = (self.list, self.guards[usize::from(BACK)]);
         move |at| {
             if is_guarded && !(if BACK { self.is_left(at) } else { self.is_ahead(at) }) {

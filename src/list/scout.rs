@@ -72,6 +72,7 @@ impl<'a> Run<'a> {
         Self { words: &[], ..self }
     }
 
+    /// Goes along with a step, which has left so much of it.
     #[inline]
     pub(super) fn go_on(&mut self, rest: Rest<'a>) {
         self.words = rest.0;
@@ -134,7 +135,7 @@ impl<'a> Scout<'a> {
     /// Goes along with a step, which has left so much of the run.
     #[inline]
     pub(crate) fn go_on(&mut self, rest: Rest<'a>) {
-        self.run.words = rest.0;
+        self.run.go_on(rest);
     }
 
     /// Whether the lane tells where the walk goes.

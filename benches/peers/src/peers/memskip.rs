@@ -7,21 +7,7 @@ use memskip::{Arena, Bytewise, DefaultArena, Memtable, ShardedArena, ThreadShard
 /// Keys that one call of `get_many_into` is given at most.
 const MOST: usize = 64;
 
-pub struct Memskip<A: Arena = DefaultArena>(Memtable<[u8], Bytewise, A>);
-
-#[cfg(feature = "single-writer")]
-impl Memskip {
-    pub const fn table(&self) -> &Memtable {
-        &self.0
-    }
-}
-
-#[cfg(feature = "single-writer")]
-impl From<Memtable> for Memskip {
-    fn from(table: Memtable) -> Self {
-        Self(table)
-    }
-}
+pub struct Memskip<A: Arena = DefaultArena>(pub(super) Memtable<[u8], Bytewise, A>);
 
 /// Where its memory comes from.
 pub trait Memory: Arena + Send + Sync + Sized {

@@ -45,10 +45,10 @@ impl Peer for Alone {
         &[Ability::Overwrite, Ability::Grow, Ability::Scan, Ability::Reverse, Ability::Seek];
 
     fn new(_plan: &Plan) -> Self {
-        let table = Box::into_raw(Box::new(Memskip::from(Memtable::with_shards(1))));
+        let table = Box::into_raw(Box::new(Memskip(Memtable::with_shards(1))));
         // SAFETY: it stays where it is, and lives until `drop`.
         let shared: &'static Memskip = unsafe { &*table };
-        let writer = shared.table().single_writer().expect("it is new");
+        let writer = shared.0.single_writer().expect("it is new");
         Self { writer: ManuallyDrop::new(UnsafeCell::new(writer)), table }
     }
 
