@@ -341,7 +341,7 @@ where
 
     /// Looks until no writer is in the way; gives up after a few times and takes entry 0.
     #[inline(never)]
-    fn look_closely<D: Digest, const N: usize>(
+    pub(super) fn look_closely<D: Digest, const N: usize>(
         block: &Block<D, N>,
         lane: usize,
         target: &Target<'_, K, C, A, S, H>,

@@ -1,7 +1,9 @@
-//! Many keys at once: a ring of searches that take turns, so that while one waits for memory the others work.
+//! Many keys at once: a group of searches that go down side by side, lane by lane, so that while one waits for memory the others work.
 //!
-//! A step of a search looks at one block or node, asks for the lines of the next, and makes room for the next search.
-//! (Interleaving of independent lookups as in Kocberber, Falsafi, Grot: "Asynchronous Memory Access Chaining", VLDB 2015.)
+//! A search looks at one block or node, asks for the lines of the next, and makes room for the next search; when it is its turn again
+//! the lines are there. What kind of look it is depends on the lane alone, so there is nothing to guess. The few that hints do
+//! not lead on look at keys when all others are a lane further.
+//! (Group prefetching: Chen, Ailamaki, Gibbons, Mowry: "Improving Hash Join Performance through Prefetching", ICDE 2004.)
 
 use core::cmp::Ordering;
 
@@ -9,44 +11,39 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::block::{Arrival, Glance, Look, Peek, Proof, Ties};
+use super::block::{Arrival, Block, Digest, Glance, Look, Peek, Proof, Ties};
 use super::lane::{Goal, Target};
 use super::node::{Node, Ref};
 use super::position::{Position, View, Visible};
 use super::search::Found;
-use super::{Key, List};
+use super::{Key, List, prefetch};
 
 /// Searches under way at once: enough to cover a miss with work, few enough for the processor's own queue of misses.
-pub(crate) const RING: usize = 16;
+pub(crate) const GROUP: usize = 16;
 
-/// Below this many keys a ring costs more than it gains.
+/// Below this many keys a group costs more than it gains.
 const FEW: usize = 2;
 
-/// What a search does when it is its turn. (Where there are ties, lanes are bytes: a turn is no larger for them.)
+/// Where a search stands.
 #[derive(Clone, Copy)]
-enum Turn {
-    /// Nothing is left to do.
-    Idle,
-    /// Look at this block of this lane.
-    Lane { lane: usize, at: u32, arrival: Arrival },
-    /// Compare the key with this node, which ties with it in this block of the lowest lane.
+enum Stand {
+    /// At this block of the lane that its group is in.
+    In(u32),
+    /// In this block of the lowest lane at this node, which ties with the key.
     Tie { at: u32, node: Ref<Node> },
-    /// Find the node under this entry of this block's, which will be compared with the key.
-    Under { lane: u8, at: u32, entry: u32, ties: Ties },
-    /// Look among these entries of this block's, which tie with the key.
-    Among { lane: u8, at: u32, ties: Ties },
-    /// Look at this block, with the keys that its hints do not tell apart.
-    Keys { lane: usize, at: u32, arrival: Arrival },
-    /// Look whether the key is between these nodes, walk from the first if that is not proven.
-    Land { start: Option<Ref<Node>>, next: Option<Ref<Node>>, proof: Proof },
-    /// Look at what this node holds.
-    Read(Ref<Node>),
+    /// Between these nodes, as far as is proven.
+    Between { start: Option<Ref<Node>>, next: Option<Ref<Node>>, proof: Proof },
+    /// At the key's node.
+    At(Ref<Node>),
 }
 
+/// Why hints do not lead a search on.
 #[derive(Clone, Copy)]
-struct Search {
-    index: usize,
-    turn: Turn,
+enum Doubt {
+    /// The key ties with these entries; the one to ask first is this.
+    Tied { ties: Ties, middle: u32 },
+    /// Else.
+    Other,
 }
 
 impl<K, C, A, S, const H: usize> List<K, C, A, S, H>
@@ -66,55 +63,38 @@ where
     ) where
         K: 'k,
     {
-        let Some(lane) = self.lanes.height().checked_sub(1).filter(|_| count >= FEW) else {
+        let height = self.lanes.height();
+        // Where nothing can be asked for ahead there is nothing to gain (and on small cores a kilobyte to lose).
+        if !prefetch::EXISTS || height == 0 || count < FEW {
             return (0..count).for_each(|index| found(index, self.get(key(index), view)));
-        };
-        let first = Turn::Lane { lane, at: self.lanes.top(lane), arrival: Arrival::FromAbove };
-        let mut started = 0;
-        let mut running = 0;
-        let mut ring = [Search { index: 0, turn: Turn::Idle }; RING];
-        for search in ring.iter_mut().take(count) {
-            *search = Search { index: started, turn: first };
-            started += 1;
-            running += 1;
         }
-        while running > 0 {
-            for search in &mut ring {
-                let turn = match search.turn {
-                    Turn::Idle => continue,
-                    Turn::Lane { lane, at, arrival } => self.turn_in_lane(key(search.index), lane, at, arrival),
-                    Turn::Tie { at, node } => Ok(Some(self.turn_at_tie(key(search.index), at, node))),
-                    Turn::Under { lane, at, entry, ties } => Ok(Some(self.turn_under(lane, at, entry, ties))),
-                    Turn::Among { lane, at, ties } => self.turn_among(key(search.index), lane, at, ties),
-                    Turn::Keys { lane, at, arrival } => self.turn_at_keys(key(search.index), lane, at, arrival),
-                    Turn::Land { start, next, proof } => self.turn_at_landing(key(search.index), (start, next), proof),
-                    Turn::Read(node) => {
-                        found(search.index, self.visible(Position::of(node), view));
-                        Ok(None)
-                    }
-                };
-                search.turn = match turn {
-                    Ok(Some(turn)) => turn,
-                    finished => {
-                        if finished.is_err() {
-                            found(search.index, self.get(key(search.index), view));
-                        }
-                        if let Turn::Land { .. } = search.turn {
-                            if finished.is_ok() {
-                                found(search.index, None);
-                            }
-                        }
-                        if started < count {
-                            search.index = started;
-                            started += 1;
-                            first
-                        } else {
-                            running -= 1;
-                            Turn::Idle
-                        }
-                    }
-                };
+        let mut done = 0;
+        while done < count {
+            let left = count - done;
+            // No group is much smaller than the others.
+            let size = if left < 2 * GROUP { left.min(GROUP.max(left / 2)) } else { GROUP };
+            let key = |index| key(done + index);
+            let mut lane = height - 1;
+            let mut stands = [Stand::In(self.lanes.top(lane)); GROUP];
+            let stands = stands.get_mut(..size).unwrap_or_default();
+            while lane > 0 {
+                self.go_down(lane, &key, stands);
+                lane -= 1;
             }
+            self.arrive(&key, stands);
+            for (index, stand) in stands.iter().enumerate() {
+                let landing = match *stand {
+                    Stand::At(node) => Some(Found::Node(node)),
+                    Stand::Between { start: Some(start), next, proof } => {
+                        self.land(key(index), Goal::At, (start, next), proof)
+                    }
+                    Stand::Between { start: None, .. } => Some(self.walk(None, key(index), Goal::At)),
+                    Stand::In(_) | Stand::Tie { .. } => None,
+                };
+                let node = landing.unwrap_or_else(|| self.find(key(index), &mut ())).node();
+                found(done + index, node.and_then(|node| self.visible(Position::of(node), view)));
+            }
+            done += size;
         }
     }
 
@@ -128,157 +108,149 @@ where
         }
     }
 
-    /// One look at a block. `Err`: better searched alone (a writer in the way).
     #[inline]
-    fn turn_in_lane(&self, key: &K, lane: usize, at: u32, arrival: Arrival) -> Result<Option<Turn>, Alone> {
-        let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
-        if lane > 0 {
-            return match self.high_block(at).glance(lane, &target, arrival) {
-                Glance::Sure(look) => self.turn_after(lane, look),
-                Glance::Tied(ties) => self.turn_at_ties(&target, lane, at, ties),
-                Glance::Unsure => self.turn_in_doubt(&target, lane, at, arrival),
+    fn target<'a>(&'a self, key: &'a K) -> Target<'a, K, C, A, S, H> {
+        Target { list: self, key, goal: Goal::At, trusts_hints: true }
+    }
+
+    /// Takes a group from an upper lane to the next below.
+    #[inline]
+    fn go_down<'k>(&self, lane: usize, key: &impl Fn(usize) -> &'k K, stands: &mut [Stand])
+    where
+        K: 'k,
+    {
+        let mut doubts = [(0, Doubt::Other); GROUP];
+        let mut doubtful = 0;
+        for (index, stand) in stands.iter_mut().enumerate() {
+            let Stand::In(at) = *stand else { continue };
+            let target = self.target(key(index));
+            let block = self.high_block(at);
+            let doubt = match block.glance(lane, &target, Arrival::FromAbove) {
+                Glance::Sure(Look::Down { entry, .. }) => {
+                    self.prefetch_block(lane - 1, entry);
+                    *stand = Stand::In(entry);
+                    continue;
+                }
+                Glance::Tied(ties) => {
+                    block.ask_ahead(lane, &target, ties);
+                    Doubt::Tied { ties, middle: block.handle(ties.middle()) }
+                }
+                Glance::Unsure | Glance::Sure(_) => {
+                    block.doubtful_fence(&target).into_iter().for_each(|node| self.prefetch_node(node));
+                    Doubt::Other
+                }
+            };
+            if let Some(place) = doubts.get_mut(doubtful) {
+                *place = (index, doubt);
+                doubtful += 1;
+            }
+        }
+        if let Some(doubts @ [_, ..]) = doubts.get(..doubtful) {
+            self.settle(lane, key, stands, doubts);
+        }
+    }
+
+    /// Has searches that hints do not lead on look at keys.
+    #[inline(never)]
+    fn settle<'k>(&self, lane: usize, key: &impl Fn(usize) -> &'k K, stands: &mut [Stand], doubts: &[(usize, Doubt)])
+    where
+        K: 'k,
+    {
+        if self.is_large() {
+            for (_, doubt) in doubts {
+                if let Doubt::Tied { middle, .. } = doubt {
+                    self.first_under(lane, *middle).into_iter().for_each(|node| self.prefetch_node(node));
+                }
+            }
+        }
+        for (index, doubt) in doubts {
+            let Some((stand, at)) = stands.get_mut(*index).and_then(|stand| match *stand {
+                Stand::In(at) => Some((stand, at)),
+                _ => None,
+            }) else {
+                continue;
+            };
+            let target = self.target(key(*index));
+            let look = match doubt {
+                Doubt::Tied { ties, .. } => self.high_block(at).bisect(lane, &target, *ties, 0),
+                Doubt::Other => Look::Torn,
+            };
+            let look = match look {
+                Look::Torn => self.look_on(Self::high_block, lane, &target, at),
+                look => look,
+            };
+            *stand = match look {
+                Look::Hit { node, .. } => Stand::At(node),
+                Look::Down { entry, .. } => {
+                    self.prefetch_block(lane - 1, entry);
+                    Stand::In(entry)
+                }
+                // Not from `look_on`.
+                Look::Right(_) | Look::Torn => *stand,
             };
         }
-        if arrival == Arrival::FromLeft {
-            return self.turn_at_keys(key, lane, at, arrival);
-        }
-        match self.low_block(at).peek(&target) {
-            Peek::Sure(look) => self.turn_after(lane, look),
-            Peek::Tie(node) => {
-                self.prefetch_node(node);
-                Ok(Some(Turn::Tie { at, node }))
-            }
-            Peek::Fence(node) => {
-                self.prefetch_node(node);
-                Ok(Some(Turn::Keys { lane, at, arrival }))
-            }
-        }
     }
 
-    /// In an upper lane, where keys have to be compared: asks for what that will touch.
-    #[inline(never)]
-    fn turn_at_ties(
-        &self,
-        target: &Target<'_, K, C, A, S, H>,
+    /// Looks until it is clear where a search goes on below, also in blocks to the right.
+    fn look_on<'a, D: Digest + 'a, const N: usize>(
+        &'a self,
+        block_at: fn(&'a Self, u32) -> &'a Block<D, N>,
         lane: usize,
-        at: u32,
-        ties: Ties,
-    ) -> Result<Option<Turn>, Alone> {
-        let block = self.high_block(at);
-        block.ask_ahead(lane, target, ties);
-        // A torn look may show a 0.
-        let entry = if self.is_large() { block.handle(ties.middle()) } else { 0 };
-        if entry == 0 {
-            return self.turn_among(target.key, lane as u8, at, ties);
-        }
-        self.prefetch_block(lane - 1, entry);
-        Ok(Some(Turn::Under { lane: lane as u8, at, entry, ties }))
-    }
-
-    #[inline]
-    fn turn_under(&self, lane: u8, at: u32, entry: u32, ties: Ties) -> Turn {
-        if let Some(node) = self.first_under(usize::from(lane), entry) {
-            self.prefetch_node(node);
-        }
-        Turn::Among { lane, at, ties }
-    }
-
-    #[inline(never)]
-    fn turn_among(&self, key: &K, lane: u8, at: u32, ties: Ties) -> Result<Option<Turn>, Alone> {
-        let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
-        let lane = usize::from(lane);
-        match self.high_block(at).bisect(lane, &target, ties, 0) {
-            Look::Torn => self.turn_at_keys(key, lane, at, Arrival::FromAbove),
-            look => self.turn_after(lane, look),
-        }
-    }
-
-    /// In an upper lane, where hints tell nothing: if that is so for the next block's first key, asks for that.
-    #[inline(never)]
-    fn turn_in_doubt(
-        &self,
         target: &Target<'_, K, C, A, S, H>,
-        lane: usize,
-        at: u32,
-        arrival: Arrival,
-    ) -> Result<Option<Turn>, Alone> {
-        let may_wait = self.is_large() && arrival == Arrival::FromAbove;
-        match may_wait.then(|| self.high_block(at).doubtful_fence(target)).flatten() {
-            Some(node) => {
-                self.prefetch_node(node);
-                Ok(Some(Turn::Keys { lane, at, arrival }))
+        mut at: u32,
+    ) -> Look {
+        let mut arrival = Arrival::FromAbove;
+        loop {
+            match Self::look_closely(block_at(self, at), lane, target, arrival) {
+                Look::Right(to) => (at, arrival) = (to, Arrival::FromLeft),
+                look => return look,
             }
-            None => self.turn_at_keys(target.key, lane, at, arrival),
         }
     }
 
-    /// Where a look leads.
+    /// Takes a group from the lowest lane to nodes.
     #[inline]
-    fn turn_after(&self, lane: usize, look: Look) -> Result<Option<Turn>, Alone> {
-        match look {
-            Look::Hit { node, .. } => Ok(Some(Turn::Read(node))),
-            Look::Right(at) => {
-                self.prefetch_block(lane, at);
-                Ok(Some(Turn::Lane { lane, at, arrival: Arrival::FromLeft }))
-            }
-            Look::Down { entry, .. } if lane > 0 => {
-                self.prefetch_block(lane - 1, entry);
-                Ok(Some(Turn::Lane { lane: lane - 1, at: entry, arrival: Arrival::FromAbove }))
-            }
-            Look::Down { entry, next, proof, .. } => {
-                let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
-                let touched = [start, next.filter(|_| proof.units().is_none())];
-                touched.into_iter().flatten().for_each(|node| self.prefetch_node(node));
-                Ok(Some(Turn::Land { start, next, proof }))
-            }
-            Look::Torn => Err(Alone),
-        }
-    }
-
-    /// Most often this is the key.
-    #[inline]
-    fn turn_at_tie(&self, key: &K, at: u32, node: Ref<Node>) -> Turn {
-        // The node's line is here, so what follows need not wait for its turn.
-        if self.compare(node, key) == Ordering::Equal {
-            Turn::Read(node)
-        } else {
-            Turn::Keys { lane: 0, at, arrival: Arrival::FromAbove }
-        }
-    }
-
-    fn turn_at_keys(&self, key: &K, lane: usize, at: u32, arrival: Arrival) -> Result<Option<Turn>, Alone> {
-        let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
-        let look = match lane {
-            0 => self.low_block(at).look(lane, &target, arrival),
-            _ => self.high_block(at).look(lane, &target, arrival),
-        };
-        self.turn_after(lane, look)
-    }
-
-    /// The last step: `Ok(None)` is a miss.
-    #[inline]
-    fn turn_at_landing(
-        &self,
-        key: &K,
-        (start, next): (Option<Ref<Node>>, Option<Ref<Node>>),
-        proof: Proof,
-    ) -> Result<Option<Turn>, Alone> {
-        if let Some(start) = start {
-            if self.holds(proof, start, key) {
-                if self.gap_between(start, next).is_some() {
-                    return Ok(None);
+    fn arrive<'k>(&self, key: &impl Fn(usize) -> &'k K, stands: &mut [Stand])
+    where
+        K: 'k,
+    {
+        for (index, stand) in stands.iter_mut().enumerate() {
+            let Stand::In(at) = *stand else { continue };
+            match self.low_block(at).peek(&self.target(key(index))) {
+                Peek::Sure(Look::Down { entry, next, proof, .. }) => *stand = self.between(entry, next, proof),
+                Peek::Tie(node) => {
+                    self.prefetch_node(node);
+                    *stand = Stand::Tie { at, node };
                 }
-            } else if self.compare(start, key) != Ordering::Less {
-                return Err(Alone);
+                Peek::Fence(node) => self.prefetch_node(node),
+                Peek::Sure(_) => {}
             }
         }
-        match self.walk(start, key, Goal::At) {
-            Found::Node(node) => Ok(Some(Turn::Read(node))),
-            Found::Gap(_) => Ok(None),
+        for (index, stand) in stands.iter_mut().enumerate() {
+            let at = match *stand {
+                // Most often this is the key.
+                Stand::Tie { node, .. } if self.compare(node, key(index)) == Ordering::Equal => {
+                    *stand = Stand::At(node);
+                    continue;
+                }
+                Stand::Tie { at, .. } | Stand::In(at) => at,
+                Stand::Between { .. } | Stand::At(_) => continue,
+            };
+            *stand = match self.look_on(Self::low_block, 0, &self.target(key(index)), at) {
+                Look::Hit { node, .. } => Stand::At(node),
+                Look::Down { entry, next, proof, .. } => self.between(entry, next, proof),
+                // Not from `look_on`.
+                Look::Right(_) | Look::Torn => *stand,
+            };
         }
+    }
+
+    /// Between two entries of the lowest lane.
+    #[inline]
+    fn between(&self, entry: u32, next: u32, proof: Proof) -> Stand {
+        let (start, next) = (self.first_under(0, entry), self.first_under(0, next));
+        let touched = [start, next.filter(|_| proof.units().is_none())];
+        touched.into_iter().flatten().for_each(|node| self.prefetch_node(node));
+        Stand::Between { start, next, proof }
     }
 }
-
-/// The search is finished by itself, from the top.
-#[derive(Clone, Copy, Debug)]
-struct Alone;

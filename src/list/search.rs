@@ -39,6 +39,15 @@ pub(super) enum Found {
 }
 
 impl Found {
+    /// The node of the key itself.
+    #[inline]
+    pub(super) fn node(self) -> Option<Ref<Node>> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Gap(_) => None,
+        }
+    }
+
     /// The node, or the one behind the gap.
     #[inline]
     pub(super) fn node_or_next(self) -> Option<Ref<Node>> {
@@ -120,18 +129,36 @@ where
                     if let (Some(next), true) = (next, goal == Goal::Before || proof.units().is_none()) {
                         self.prefetch_node(next);
                     }
-                    if self.holds(proof, start, key) {
-                        return self.gap_between(start, next).unwrap_or_else(|| self.walk(Some(start), key, goal));
-                    }
-                    match self.compare(start, key) {
-                        Ordering::Less => return self.walk(Some(start), key, goal),
-                        Ordering::Equal if goal == Goal::At => return Found::Node(start),
-                        Ordering::Equal | Ordering::Greater => {}
+                    if let Some(found) = self.land(key, goal, (start, next), proof) {
+                        return found;
                     }
                 }
             }
         }
         self.walk(None, key, goal)
+    }
+
+    /// What is behind the node that a descent has come to and before the next it knows of; none if it was misled.
+    #[cfg_attr(
+        target_pointer_width = "64",
+        expect(clippy::inline_always, reason = "as a call, what it returns goes through memory")
+    )]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    pub(super) fn land(
+        &self,
+        key: &K,
+        goal: Goal,
+        (start, next): (Ref<Node>, Option<Ref<Node>>),
+        proof: Proof,
+    ) -> Option<Found> {
+        if self.holds(proof, start, key) {
+            return Some(self.gap_between(start, next).unwrap_or_else(|| self.walk(Some(start), key, goal)));
+        }
+        match self.compare(start, key) {
+            Ordering::Less => Some(self.walk(Some(start), key, goal)),
+            Ordering::Equal if goal == Goal::At => Some(Found::Node(start)),
+            Ordering::Equal | Ordering::Greater => None,
+        }
     }
 
     /// Whether a key shares so many units with a node's.

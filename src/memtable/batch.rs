@@ -8,7 +8,7 @@ use crate::arena::{Arena, Shard, Writer};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::InsertError;
-use crate::list::{BatchWrite, Key, Kind, MAX_KEY_LEN, MAX_VALUE_LEN, RING};
+use crate::list::{BatchWrite, GROUP, Key, Kind, MAX_KEY_LEN, MAX_VALUE_LEN};
 
 /// Bytes that a batch needs beyond its writes.
 const RECORD: usize = 32;
@@ -138,7 +138,7 @@ where
         K: 'b,
     {
         while let Some(first) = keys.next() {
-            let mut some = [first; RING];
+            let mut some = [first; GROUP];
             let mut count = 1;
             for (place, key) in some.iter_mut().skip(1).zip(&mut keys) {
                 *place = key;

@@ -6,7 +6,7 @@ use crate::arena::{Arena, Shard};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::{BatchError, InsertError};
-use crate::list::{Key, Kind, RING, Refusal, Rule, Write};
+use crate::list::{GROUP, Key, Kind, Refusal, Rule, Write};
 
 impl<K, C, A, S, const MAX_HEIGHT: usize> Table<K, C, A, S, MAX_HEIGHT>
 where
@@ -96,11 +96,11 @@ where
         mut insert: impl FnMut(&[(&K, &[u8])]) -> usize,
     ) -> Result<usize, BatchError> {
         let mut succeeded = 0;
-        for some in entries.chunks(RING) {
+        for some in entries.chunks(GROUP) {
             let Some(first) = some.first() else { break };
             // Asked before any write, and before the gate, since it is the caller's code.
             let first = (first.0.as_ref(), first.1.as_ref());
-            let mut pairs = [first; RING];
+            let mut pairs = [first; GROUP];
             for (pair, (key, value)) in pairs.iter_mut().zip(some) {
                 *pair = (key.as_ref(), value.as_ref());
             }
