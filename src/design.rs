@@ -89,17 +89,29 @@
 //! this is the node before. From 2.3 times a step forward to about one. Long ones know six blocks to the left, whose handles their
 //! parents name without a look at any of them, and ask for nodes twice, as forward: 33 ns an entry became 23, where forward is 15.
 //!
-//! *Multigets* let the other searches go on while one waits, also where hints tie in an upper lane: first for the header of the block
-//! under the middle entry, then for the node that names. 0.8 of the time for random keys of 48 bytes, which tie once in ten gets,
-//! 0.9 for web addresses, which tie in four of five. (In the lowest lane, where most ties are the key, that had gained nothing.) Which
-//! entries tie is found once, and carried to the turn that compares keys, with the version of the block in which that was so: 7 to 11 %
-//! of the instructions of a multiget of keys with prefixes, and 3 to 5 % of a get's, which began its look anew, too. (Tried: upper blocks
-//! that keep the nodes of their entries' first keys, so that a tie takes no look at a block below, for 1.2 bytes an entry. Web
-//! addresses 0.95 of a get and 0.94 of a multiget, three-part keys 0.98 and 0.95, random keys 1.01 and 0.98; all nodes that tie asked for
-//! at once: no more than that. What takes time there is instructions and guesses, not memory. Not kept.)
+//! *Multigets* take sixteen searches down side by side, a lane at a time: each looks at its block, asks for the next, and makes room for
+//! the others while that comes. What kind of look it is depends on the lane alone. (At first each went on by itself, in a ring of searches
+//! that took turns of some eight kinds; which kind came next was a jump guessed wrong as often as not. 505 instructions a key instead of
+//! 685 at a thousand entries, and 0.8 of the time up to 10,000, 0.85 at 100,000, 0.87 to 0.92 at a million. Groups of 32: 0.97 to 1.01 for
+//! multigets of 64, for twice the stack.) The few searches that hints do not lead on, four of five for web addresses, have their looks at
+//! keys behind those of the others: first for the header of the block under the middle entry that ties, then for the node that names. Which
+//! entries tie is found once, and carried there with the version of the block in which that was so.
 //!
-//! *Batches* have the processor fetch what the next sixteen keys will touch, by the ring of searches that serves `get_many`, and then
-//! write them one by one: sorted batches of a thousand random keys went from 760 to 570 ns a key at a million entries.
+//! *Keys with prefixes* are what is left: at 100,000 entries a multiget of web addresses takes 1,620 instructions where one of random keys
+//! takes 740, and 15 wrong guesses where that takes 1.3: in three lanes of five the hints before and behind a key begin alike, and
+//! two keys have to be compared. What did not help: upper blocks that keep the nodes of their entries' first keys (1.2 bytes an entry; web
+//! addresses 0.95 of a get, random keys 1.01). Second words behind what entries that tie share, however far that reaches (one comparison to make
+//! sure that a key begins like them, instead of two to find its place among them: 0.95 to 1.05). Splits where one prefix ends and the next begins,
+//! as in a prefix B-tree (0.93 to 1.03: a block's range reaches up to its neighbour's first key, so that what is on this side of the border
+//! shares no more than before). Finding the place among ties without a branch: 1.1 to 1.4.
+//!
+//! *Batches* find out as a group where the next sixteen keys belong, which brings into the cache what the writes will touch, and each write
+//! begins at the block of the lowest lane where its key was found to belong. Sorted batches of a thousand random keys went from 760 to 570 ns
+//! a key at a million entries when the cache was all they got of it, and batches of sixteen random keys to 0.79 and 0.85 of the time at
+//! 100,000 and a million when they got the block, too. `apply` has to know which keys are there before it reserves memory, so that it
+//! searched twice; now it leaves what it found in the memory that it reserved, where the write takes it from: 0.93, 0.85, 0.75, 0.76 of the time at
+//! 10^3 to 10^6. (Blocks may be split in between, and keys of one gap all have the same block: a walk from there would be as long as the batch.
+//! So the block has to prove where the key is now, or the search begins at the top.)
 //!
 //! *Memory that is used again* (a table that was reset, an allocator that keeps what it gets) is not in the caches by then, and each line of it
 //! is read before it is written; the processor looks ahead within a page, but a writer gets to the next one every thirty entries. In
@@ -198,7 +210,7 @@
 //! | a kept insert position that its user holds | one per shard, used by every write | nothing to hold, nothing to mix up, and every ascending load gains |
 //! | a header in each chunk | sizes beside the directory | damaged entries must not decide about memory |
 //! | `inline(always)` on accessors | `inline` | 2.6 % fewer instructions for a third more code on small cores |
-//! | interleaved gets: each key by itself below the lanes | a ring of 16 that ends in the node | at a million entries about half the time of single gets |
+//! | interleaved gets: each key by itself below the lanes | groups of 16 that end in the node | at a million entries a third of the time of single gets |
 //!
 //! # Faults found on the way
 //!
@@ -237,7 +249,7 @@
 //! | `node.rs` | which nodes' lengths are read by a call (`key_and_first_version`) | only speed: the call reads any |
 //! | `block.rs` | `index + 1` → `*` in `put_behind` | one entry is moved too many, onto the place that is written next |
 //! | `batch.rs` `directory.rs` `search.rs` | `!spot.close()` without `!` in `count_one`; `\|\|` → `&&` in `put_back`; the guard `goal == Goal::At` → `false` or `true` in `search` | once more round the loop, or the slower of two ways, to the same end: it finds the link closed; pushes the spares one by one; walks to the node; and only hints that lie lead a search for what is before a key to that key |
-//! | `prefetch.rs` `lane.rs` `multi.rs` `block.rs` `scout.rs` `search.rs` | all of `prefetch`; which kind of block is asked for (`prefetch_block`); `lane - 1` → `+`, `/` in `turn_after` and `turn_at_ties`; what a doubtful look waits for, and whether it does (`doubtful_fence`, `turn_in_doubt`); whether the second node is asked for (`==` in `search`); `fetch` → `()` | what is asked for ahead shows in no answer. That it is asked for is counted where it goes through the arena (`tests/mutants_cost.rs`); here another line is asked for, or one more |
+//! | `prefetch.rs` `lane.rs` `multi.rs` `block.rs` `scout.rs` `search.rs` | all of `prefetch`; which kind of block is asked for (`prefetch_block`); `lane - 1` → `+`, `/` in `go_down` and `settle`; what a doubtful look waits for (`doubtful_fence`); whether the second node is asked for (`==` in `search`) | what is asked for ahead shows in no answer. That it is asked for is counted where it goes through the arena (`tests/mutants_cost.rs`); here another line is asked for, or one more |
 //! | `version.rs` `shard.rs` `slab.rs` `inspect.rs` `split.rs` | no arm for a stamped number in `newest`; `spend_entries` → `false`; which half of a split block the finger remembers (`put`: `\|\|` → `&&`, `>=` → `<`); `slab_size < 2 * size` → `<=`; `used() / size_of` → `*` in `check_base` | only speed: the slow way gives the same; the finger is one step off; a slab of exactly two blocks; a walk in circles is found after more steps |
 //! | `block.rs` `version.rs` `batch.rs` `inspect.rs` | `unchanged` → `true`; `close` → `true`; `!is_closed()` without `!` in `count_one`; the guard `handle == 0` → `false` in `place_in_row` | windows of a few instructions, killed by the loom models `lane_split_against_reader`, `put_at_onto_a_linking_batch` and `lane_split_against_estimate` |
 //! | `node.rs` `version.rs` `write.rs` | `is_closed` → `false`; `word & COUNTED` → `\|`, `^` in `decode`; `is_uncounted` → `false` | the same; killed by the loom model `put_at_below_a_new_keys_batch` |

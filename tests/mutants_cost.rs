@@ -306,3 +306,55 @@ fn ascending_batches_cost_the_same_whatever_the_selector_says() {
     };
     assert_eq!(cost(|| 1), cost(|| 3));
 }
+
+/// A table of so many keys with gaps between, and keys in random order, in groups that begin alike: all belong into the gap behind one key,
+/// with which a block of the lowest lane begins, or all over the place.
+fn apart(n: u64, more: u64, in_one_gap: bool) -> (Table, Vec<Vec<u8>>) {
+    let table = table(LaneDensity::Every);
+    let key = |gap: u64, group: u64, place: u64| [gap, group << 56, place].map(u64::to_be_bytes).concat();
+    for gap in 0..n {
+        assert!(table.insert(&key(gap, 0, 0), b""));
+    }
+    let mut rng = Rng::new(11);
+    // The later the group, the less what follows: hints of one group mislead keys of another.
+    let mut random = |_| {
+        let (gap, group) = (if in_one_gap { 12 + 13 * 1_000 } else { rng.bits() % n }, rng.bits() % 64);
+        key(gap, group, (64 - group) << 56 | rng.bits() >> 8)
+    };
+    (table, (0..more).map(&mut random).collect())
+}
+
+/// Applies keys in batches of so many; hints and visits to memory for each key, in hundredths.
+fn cost_of_batches(table: &Table, keys: &[Vec<u8>], size: usize) -> [usize; 2] {
+    let [_, hints, visits] = cost(keys.len(), || {
+        for some in keys.chunks(size) {
+            let batch: Vec<_> = some.iter().map(|key| (&key[..], &b""[..], Kind::VALUE)).collect();
+            assert!(table.apply_slice(&batch).is_ok());
+        }
+    });
+    [hints, visits]
+}
+
+/// A batch looks once where its keys belong: first all of a group, for the memory they need, and from there when they are linked.
+#[test]
+fn a_batch_searches_once() {
+    let (table, keys) = apart(40_000, 1_600, false);
+    let [_, one_by_one, _] = cost(800, || keys[..800].iter().for_each(|key| assert!(table.insert(key, b""))));
+    let (batched, rest) = keys[800..].split_at(400);
+    let [in_groups, _] = cost_of_batches(&table, batched, 16);
+    assert!(in_groups < one_by_one * 11 / 10, "{in_groups} {one_by_one}");
+    let batch: Vec<_> = rest.iter().map(|key| (key, b"")).collect();
+    let [_, inserted, _] = cost(400, || assert_eq!(table.insert_batch(&batch), Ok(400)));
+    assert!(inserted < one_by_one * 11 / 10, "{inserted} {one_by_one}");
+}
+
+/// What was found out for a key is out of date when its block has been split for others of the batch, however often.
+#[test]
+fn a_batch_into_one_gap_is_not_led_astray() {
+    let [few, many] = [400, 6_400].map(|more| {
+        let (table, keys) = apart(40_000, more, true);
+        cost_of_batches(&table, &keys, keys.len())
+    });
+    // A lane or so more; a walk from where the block was would grow with the number of keys.
+    assert!(many[0] < few[0] * 2 && many[1] < few[1] * 2, "{few:?} {many:?}");
+}

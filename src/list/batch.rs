@@ -25,9 +25,10 @@ use crate::comparator::Comparator;
 use crate::error::{InsertError, OutOfMemory};
 use crate::sync::{self, AtomicBool, AtomicU64, Witness, order};
 
-use super::lane::Trail;
+use super::lane::{Lead, Trail};
+use super::multi::{GROUP, Leads, lead_of};
 use super::node::{
-    Kind, Node, NodeRef, Origin, Ref, VERSION_ALIGN, Version, VersionRef, node_size, version_size, write_node,
+    Kind, Node, NodeRef, Origin, Ref, VERSION_ALIGN, Version, VersionRef, node_size, raw, version_size, write_node,
     write_version,
 };
 use super::search::Found;
@@ -127,6 +128,16 @@ struct Slot {
     node: u32,
 }
 
+/// What was found out about a write's key when memory was reserved for it: its node, raw, 0 if there was none, and where it belongs.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Clue {
+    node: u32,
+    lead: Lead,
+}
+
+const _: () = assert!(size_of::<Clue>() <= size_of::<Version>() && align_of::<Clue>() <= VERSION_ALIGN);
+
 /// The record and its slots in the arena, during `apply`.
 struct Ledger {
     record: Ref<Commit>,
@@ -218,7 +229,7 @@ where
     fn reserve<'b>(
         &self,
         writer: Writer<'_>,
-        batch: impl Iterator<Item = BatchWrite<'b, K>>,
+        batch: impl Iterator<Item = BatchWrite<'b, K>> + Clone,
         count: usize,
     ) -> Result<Ledger, InsertError>
     where
@@ -239,8 +250,16 @@ where
         // Given back from the last to the first if one fails.
         let mut taken = 0;
         let mut failed = false;
+        let mut ahead = batch.clone().map(|write| write.key);
+        let mut leads = None;
         for write in batch.take(count) {
-            let size = match self.find_place(write.key, writer.shard, &mut Trail::new()) {
+            if taken % GROUP == 0 {
+                leads = self.leads_of(&mut ahead);
+            }
+            let lead = lead_of(leads.as_ref(), taken % GROUP);
+            let mut trail = Trail::new();
+            let found = self.find_place(write.key, writer.shard, lead, &mut trail);
+            let size = match found {
                 Found::Node(_) => version_size(write.value.len()),
                 // Large enough for a version, too, if somebody brings the key first.
                 Found::Gap(_) => {
@@ -252,6 +271,7 @@ where
                 break;
             };
             self.set_slot(ledger_slots, taken, Slot { handle: memory.handle().0, node: memory.size() as u32 });
+            self.leave_clue(memory.handle(), Clue { node: raw(found.node()), lead: trail.lead() });
             memory.keep();
             taken += 1;
         }
@@ -273,6 +293,37 @@ where
         record.keep();
         slots.keep();
         Ok(Ledger { record: reference, slots: ledger_slots, count })
+    }
+
+    /// Where the keys of the next group belong.
+    fn leads_of<'b>(&self, keys: &mut impl Iterator<Item = &'b K>) -> Option<Leads>
+    where
+        K: 'b,
+    {
+        let first = keys.next()?;
+        let mut some = [first; GROUP];
+        let mut count = 1;
+        for (place, key) in some.iter_mut().skip(1).zip(keys) {
+            *place = key;
+            count += 1;
+        }
+        self.leads(count, |index| some.get(index).copied().unwrap_or(first))
+    }
+
+    /// Where the memory is that a write will take, leaves what was found out about its key.
+    fn leave_clue(&self, memory: Handle, clue: Clue) {
+        // SAFETY: reserved for this batch's write and not used yet.
+        let at = unsafe { self.at(memory) };
+        // SAFETY: any version is longer, and no less aligned.
+        unsafe { at.cast::<Clue>().write(clue) };
+    }
+
+    /// What was left there.
+    fn clue(&self, memory: Handle) -> Clue {
+        // SAFETY: as for `leave_clue`.
+        let at = unsafe { self.at(memory) };
+        // SAFETY: written by `leave_clue`.
+        unsafe { at.cast::<Clue>().read() }
     }
 
     fn slot_at(&self, slots: Handle, index: usize) -> core::ptr::NonNull<Slot> {
@@ -306,9 +357,16 @@ where
         let (mut memory, mut size) = (Handle(handle), size as usize);
         let key = write.key.as_bytes();
         let version = (write.kind, Origin::Clock, SeqWord::batch(ledger.record.handle()));
+        let mut clue = self.clue(memory);
         loop {
             let mut trail = Trail::new();
-            let found = self.find_place(write.key, writer.shard, &mut trail);
+            // SAFETY: a node that was found when memory was reserved; nodes stay.
+            let known = unsafe { Ref::from_raw(clue.node) };
+            let found = match known {
+                Some(node) => Found::Node(node),
+                None => self.find_place(write.key, writer.shard, clue.lead, &mut trail),
+            };
+            clue.lead = Lead::NONE;
             let wanted = match found {
                 Found::Node(_) => version_size(write.value.len()),
                 Found::Gap(_) => node_size(key.len(), write.value.len()),

@@ -88,6 +88,11 @@ impl<const H: usize> Trail<H> {
         Self { blocks: [0; H], strayed: None }
     }
 
+    /// Where it has led.
+    pub(super) fn lead(&self) -> Lead {
+        Lead { low: self.block(0), above: self.block(1) }
+    }
+
     /// The block of a lane, raw; 0 if no descent has come by.
     #[inline]
     pub(super) fn block(&self, lane: usize) -> u32 {
@@ -129,6 +134,18 @@ impl<const H: usize> Recorder for Trail<H> {
     fn strayed(&mut self, lane: usize, to: u32) {
         self.strayed = Some((lane, to));
     }
+}
+
+/// Where a key was found to belong by a search before: in this block of the lowest lane, under this one of the lane above, raw; 0 is
+/// nowhere. It may be out of date or wrong, and costs time then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lead {
+    pub(super) low: u32,
+    pub(super) above: u32,
+}
+
+impl Lead {
+    pub(crate) const NONE: Self = Self { low: 0, above: 0 };
 }
 
 /// The nodes between which a node was linked, where they are known; none is the head or the end.
@@ -311,7 +328,7 @@ where
     /// A look that is never torn.
     #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: 30 cycles")]
     #[inline(always)]
-    fn look<D: Digest, const N: usize>(
+    pub(super) fn look<D: Digest, const N: usize>(
         block: &Block<D, N>,
         lane: usize,
         target: &Target<'_, K, C, A, S, H>,

@@ -55,7 +55,7 @@ pub(crate) use batch::BatchWrite;
 pub use key::Key;
 #[cfg(feature = "alloc")]
 pub(crate) use key::key_from;
-pub(crate) use multi::GROUP;
+pub(crate) use multi::{GROUP, Leads};
 pub use node::Kind;
 pub(crate) use node::{MAX_KEY_LEN, MAX_VALUE_LEN};
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]

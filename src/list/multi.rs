@@ -12,7 +12,7 @@ use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
 use super::block::{Arrival, Block, Digest, Glance, Look, Peek, Proof, Ties};
-use super::lane::{Goal, Target};
+use super::lane::{Goal, Lead, Target};
 use super::node::{Node, Ref};
 use super::position::{Position, View, Visible};
 use super::search::Found;
@@ -23,6 +23,15 @@ pub(crate) const GROUP: usize = 16;
 
 /// Below this many keys a group costs more than it gains.
 const FEW: usize = 2;
+
+/// Where the keys of a group belong.
+pub(crate) type Leads = [Lead; GROUP];
+
+/// Where one of them does, as far as that was found out.
+#[inline]
+pub(crate) fn lead_of(leads: Option<&Leads>, index: usize) -> Lead {
+    leads.and_then(|leads| leads.get(index)).copied().unwrap_or(Lead::NONE)
+}
 
 /// Where a search stands.
 #[derive(Clone, Copy)]
@@ -63,25 +72,20 @@ where
     ) where
         K: 'k,
     {
-        let height = self.lanes.height();
         // Where nothing can be asked for ahead there is nothing to gain (and on small cores a kilobyte to lose).
-        if !prefetch::EXISTS || height == 0 || count < FEW {
+        let top = self.lanes.height().checked_sub(1).filter(|_| prefetch::EXISTS && count >= FEW);
+        let Some(top) = top else {
             return (0..count).for_each(|index| found(index, self.get(key(index), view)));
-        }
+        };
         let mut done = 0;
         while done < count {
             let left = count - done;
             // No group is much smaller than the others.
             let size = if left < 2 * GROUP { left.min(GROUP.max(left / 2)) } else { GROUP };
             let key = |index| key(done + index);
-            let mut lane = height - 1;
-            let mut stands = [Stand::In(self.lanes.top(lane)); GROUP];
+            let mut stands = [Stand::In(self.lanes.top(top)); GROUP];
             let stands = stands.get_mut(..size).unwrap_or_default();
-            while lane > 0 {
-                self.go_down(lane, &key, stands);
-                lane -= 1;
-            }
-            self.arrive(&key, stands);
+            self.descend_as_group(top, &key, stands, |_, _| {});
             for (index, stand) in stands.iter().enumerate() {
                 let landing = match *stand {
                     Stand::At(node) => Some(Found::Node(node)),
@@ -98,14 +102,45 @@ where
         }
     }
 
-    /// Brings what inserts of these keys will touch into the cache, if the table is so large that it is not there anyway.
-    pub(crate) fn fetch<'k>(&self, count: usize, key: impl Fn(usize) -> &'k K)
+    /// Finds out where the keys of a group belong, for writes of them, and has the processor fetch what they will touch: all at once
+    /// instead of one after the other. Not in small tables, where it costs more than it gains.
+    pub(crate) fn leads<'k>(&self, count: usize, key: impl Fn(usize) -> &'k K) -> Option<Leads>
     where
         K: 'k,
     {
-        if self.is_huge() {
-            self.get_many(count, key, View::NEWEST, |_, _| {});
+        let top = self.lanes.height().checked_sub(1).filter(|_| self.is_large() && count >= FEW)?;
+        let mut leads = [Lead::NONE; GROUP];
+        let mut stands = [Stand::In(self.lanes.top(top)); GROUP];
+        self.descend_as_group(top, &key, stands.get_mut(..count).unwrap_or_default(), |lane, stands| {
+            for (lead, stand) in leads.iter_mut().zip(stands) {
+                match (lane, stand) {
+                    (0, Stand::In(at)) => lead.low = *at,
+                    (1, Stand::In(at)) => lead.above = *at,
+                    _ => {}
+                }
+            }
+        });
+        Some(leads)
+    }
+
+    /// Takes a group from a lane to nodes; `note` is told where it stands in each lane.
+    #[inline]
+    fn descend_as_group<'k>(
+        &self,
+        mut lane: usize,
+        key: &impl Fn(usize) -> &'k K,
+        stands: &mut [Stand],
+        mut note: impl FnMut(usize, &[Stand]),
+    ) where
+        K: 'k,
+    {
+        while lane > 0 {
+            note(lane, stands);
+            self.go_down(lane, key, stands);
+            lane -= 1;
         }
+        note(0, stands);
+        self.arrive(key, stands);
     }
 
     #[inline]

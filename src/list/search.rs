@@ -6,8 +6,8 @@ use crate::arena::{Arena, Shard};
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::block::Proof;
-use super::lane::{Goal, Landing, Recorder, Target, Trail};
+use super::block::{Arrival, Look, Proof};
+use super::lane::{Goal, Landing, Lead, Recorder, Target, Trail};
 use super::node::{Node, Ref};
 use super::prefetch::{self, Cache};
 use super::{Key, List};
@@ -71,13 +71,13 @@ where
         self.search(key, Goal::At, recorder)
     }
 
-    /// The same for a writer, which looks first whether the key belongs right behind the one before.
+    /// The same for a writer, which looks first whether the key belongs right behind the one before, and then where it is led.
     #[expect(
         clippy::inline_always,
         reason = "both kinds of writers have it in their own code: as a call it is a tenth of a write"
     )]
     #[inline(always)]
-    pub(super) fn find_place(&self, key: &K, shard: &Shard, trail: &mut Trail<H>) -> Found {
+    pub(super) fn find_place(&self, key: &K, shard: &Shard, lead: Lead, trail: &mut Trail<H>) -> Found {
         let finger = shard.finger.of_run().filter(|(_, blocks)| blocks[0] != 0 || self.lanes.height() == 0);
         if let Some((last, blocks)) = finger {
             // SAFETY: fingers point at nodes that were linked, and the load acquires.
@@ -87,7 +87,34 @@ where
                 return Found::Gap(gap);
             }
         }
+        if prefetch::EXISTS && lead.low != 0 {
+            if let Some(found) = self.find_led(key, lead, trail) {
+                return found;
+            }
+        }
         self.find(key, trail)
+    }
+
+    /// Finds a key where it is led, unless that is out of date: the block may have been split since, often (a batch into one gap), and the
+    /// key may be far behind it. So the block has to prove where the key is; it is no place to begin a walk.
+    #[inline(never)]
+    fn find_led(&self, key: &K, lead: Lead, trail: &mut Trail<H>) -> Option<Found> {
+        let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
+        trail.passed(0, lead.low);
+        trail.passed(1, lead.above);
+        match Self::look(self.low_block(lead.low), 0, &target, Arrival::FromAbove) {
+            Look::Hit { node, .. } => Some(Found::Node(node)),
+            Look::Down { entry, next, proof, .. } => {
+                let (start, next) = (self.first_under(0, entry)?, self.first_under(0, next));
+                if self.holds(proof, start, key) {
+                    return Some(
+                        self.gap_between(start, next).unwrap_or_else(|| self.walk(Some(start), key, Goal::At)),
+                    );
+                }
+                self.gap_behind(start, key).map(Found::Gap)
+            }
+            Look::Right(_) | Look::Torn => None,
+        }
     }
 
     /// The gap right behind a node, if that is where a key belongs.

@@ -7,7 +7,8 @@ use crate::error::{InsertError, OutOfMemory};
 use crate::sync;
 
 use super::batch::State;
-use super::lane::{Goal, Landing, Target, Trail};
+use super::lane::{Goal, Landing, Lead, Target, Trail};
+use super::multi::{Leads, lead_of};
 use super::node::{
     Kind, MAX_KEY_LEN, MAX_VALUE_LEN, Node, Origin, Ref, VERSION_ALIGN, VersionRef, node_size, place_version, raw,
     version_size, write_node, write_version,
@@ -51,6 +52,21 @@ pub(crate) struct Write<'w, K: ?Sized> {
     pub(crate) value: &'w [u8],
     pub(crate) kind: Kind,
     pub(crate) rule: Rule,
+    /// Where the key was found to belong before.
+    pub(crate) lead: Lead,
+}
+
+impl<'w, K: ?Sized> Write<'w, K> {
+    #[inline]
+    pub(crate) fn new(key: &'w K, value: &'w [u8], kind: Kind, rule: Rule) -> Self {
+        Self { key, value, kind, rule, lead: Lead::NONE }
+    }
+
+    /// The same, of which a group's leads say where it belongs.
+    #[inline]
+    pub(crate) fn led_by(self, leads: Option<&Leads>, index: usize) -> Self {
+        Self { lead: lead_of(leads, index), ..self }
+    }
 }
 
 /// Why nothing was written.
@@ -183,7 +199,7 @@ where
         let key = write.key.as_bytes();
         check_lengths(key.len(), write.value.len(), write.rule)?;
         let mut trail = Trail::<H>::new();
-        let mut found = self.find_place(write.key, writer.shard, &mut trail);
+        let mut found = self.find_place(write.key, writer.shard, write.lead, &mut trail);
         let mut memory: Option<Reserved<'a, A>> = None;
         loop {
             let gap = match found {

@@ -4,11 +4,11 @@
 use super::WriteBatch;
 use super::threshold::Admit;
 use super::{Memtable, Table};
-use crate::arena::{Arena, Shard, Writer};
+use crate::arena::{Arena, Writer};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::InsertError;
-use crate::list::{BatchWrite, GROUP, Key, Kind, MAX_KEY_LEN, MAX_VALUE_LEN};
+use crate::list::{BatchWrite, Key, Kind, MAX_KEY_LEN, MAX_VALUE_LEN};
 
 /// Bytes that a batch needs beyond its writes.
 const RECORD: usize = 32;
@@ -113,7 +113,6 @@ where
         }
         let cost = (bytes.saturating_add(RECORD), count);
         let tokens = self.admit(by.shard, cost, Admit::WithinThresholds)?;
-        self.fetch_all(by.shard, writes.clone().map(|(key, ..)| key));
         let writes = writes.map(|(key, value, kind)| BatchWrite { key, value, kind });
         self.list.apply(by, writes, count, || tokens.spent())
     }
@@ -130,21 +129,5 @@ where
     {
         self.count_failures(writes.filter(|(_, _, kind)| !kind.is_tombstone()).count());
         error
-    }
-
-    /// Has the processor fetch what writes of these keys will touch, some at a time.
-    fn fetch_all<'b>(&self, shard: &Shard, mut keys: impl Iterator<Item = &'b K>)
-    where
-        K: 'b,
-    {
-        while let Some(first) = keys.next() {
-            let mut some = [first; GROUP];
-            let mut count = 1;
-            for (place, key) in some.iter_mut().skip(1).zip(&mut keys) {
-                *place = key;
-                count += 1;
-            }
-            self.fetch(shard, count, |index| some.get(index).copied().unwrap_or(first));
-        }
     }
 }

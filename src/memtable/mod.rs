@@ -304,7 +304,7 @@ where
     /// ```
     #[inline]
     pub fn delete(&self, key: &K) -> bool {
-        let write = Write { key, value: &[], kind: Kind::TOMBSTONE, rule: Rule::IfLive };
+        let write = Write::new(key, &[], Kind::TOMBSTONE, Rule::IfLive);
         self.write_apart(&write, Admit::Always).is_ok()
     }
 
@@ -405,7 +405,7 @@ where
     /// # Ok::<(), InsertError>(())
     /// ```
     pub fn try_get_or_insert(&self, key: &K, value: &[u8]) -> Result<(&[u8], bool), InsertError> {
-        let write = Write { key, value, kind: Kind::VALUE, rule: Rule::UnlessLive };
+        let write = Write::new(key, value, Kind::VALUE, Rule::UnlessLive);
         match self.write_apart(&write, Admit::WithinThresholds) {
             Ok(written) => Ok((written.value, true)),
             Err(refusal) => self.table.present_or_refused(key, refusal),
@@ -421,25 +421,25 @@ where
     /// ```
     pub fn insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&self, entries: &[(Q, V)]) -> Result<usize, BatchError> {
         let shard = || self.own_shard().1;
-        self.table.in_rings(entries, shard, |pairs| {
+        self.table.in_groups(entries, shard, |pairs, leads| {
             // Past the gate once for all: a freeze does not wait for more than that.
             let Ok(admission) = self.enter() else {
                 self.table.count_failures(pairs.len());
                 return 0;
             };
-            let insert = |&&(key, value): &&(&K, &[u8])| {
-                let write = Write { key, value, kind: Kind::VALUE, rule: Rule::IfAbsent };
+            let insert = |&(index, &(key, value)): &(usize, &(&K, &[u8]))| {
+                let write = Write::new(key, value, Kind::VALUE, Rule::IfAbsent).led_by(leads, index);
                 let written = self.write(admission.0, &write, Admit::WithinThresholds);
                 written.map_err(|refusal| self.table.refused(Kind::VALUE, refusal)).is_ok()
             };
-            pairs.iter().filter(insert).count()
+            pairs.iter().enumerate().filter(insert).count()
         })
     }
 
     /// One write that returns a number: a call, with all that is usual in it.
     #[inline(never)]
     fn put_with(&self, key: &K, value: &[u8], kind: Kind, rule: Rule) -> Result<SeqNo, InsertError> {
-        let write = Write { key, value, kind, rule };
+        let write = Write::new(key, value, kind, rule);
         match self.enter_and_write(&write, Admit::WithinThresholds) {
             Ok(written) => Ok(written.seq),
             Err(refusal) => Err(self.table.refused(kind, refusal)),

@@ -117,7 +117,7 @@ where
     /// As [`Memtable::delete`].
     #[inline]
     pub fn delete(&mut self, key: &K) -> bool {
-        let write = Write { key, value: &[], kind: Kind::TOMBSTONE, rule: Rule::IfLive };
+        let write = Write::new(key, &[], Kind::TOMBSTONE, Rule::IfLive);
         self.write_apart(&write, Admit::Always).is_ok()
     }
 
@@ -152,7 +152,7 @@ where
 
     /// As [`Memtable::try_get_or_insert`].
     pub fn try_get_or_insert(&mut self, key: &K, value: &[u8]) -> Result<(&'a [u8], bool), InsertError> {
-        let write = Write { key, value, kind: Kind::VALUE, rule: Rule::UnlessLive };
+        let write = Write::new(key, value, Kind::VALUE, Rule::UnlessLive);
         match self.write_apart(&write, Admit::WithinThresholds) {
             Ok(written) => Ok((written.value, true)),
             Err(refusal) => self.table().present_or_refused(key, refusal),
@@ -162,16 +162,16 @@ where
     /// As [`Memtable::insert_batch`].
     pub fn insert_batch<Q: AsRef<K>, V: AsRef<[u8]>>(&mut self, entries: &[(Q, V)]) -> Result<usize, BatchError> {
         let (table, shard) = (self.table(), self.alone.shard());
-        table.in_rings(
+        table.in_groups(
             entries,
             || shard,
-            |pairs| {
-                let insert = |&&(key, value): &&(&K, &[u8])| {
-                    let write = Write { key, value, kind: Kind::VALUE, rule: Rule::IfAbsent };
+            |pairs, leads| {
+                let insert = |&(index, &(key, value)): &(usize, &(&K, &[u8]))| {
+                    let write = Write::new(key, value, Kind::VALUE, Rule::IfAbsent).led_by(leads, index);
                     let written = self.write(&write, Admit::WithinThresholds);
                     written.map_err(|refusal| table.refused(Kind::VALUE, refusal)).is_ok()
                 };
-                pairs.iter().filter(insert).count()
+                pairs.iter().enumerate().filter(insert).count()
             },
         )
     }
@@ -223,7 +223,7 @@ where
     /// One write that returns a number: a call, with all that is usual in it.
     #[inline(never)]
     fn put_with(&mut self, key: &K, value: &[u8], kind: Kind, rule: Rule) -> Result<SeqNo, InsertError> {
-        let write = Write { key, value, kind, rule };
+        let write = Write::new(key, value, kind, rule);
         match self.write(&write, Admit::WithinThresholds) {
             Ok(written) => Ok(written.seq),
             Err(refusal) => Err(self.memtable.refused(kind, refusal)),

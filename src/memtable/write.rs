@@ -6,7 +6,7 @@ use crate::arena::{Arena, Shard};
 use crate::clock::{SeqClock, SeqNo};
 use crate::comparator::Comparator;
 use crate::error::{BatchError, InsertError};
-use crate::list::{GROUP, Key, Kind, Refusal, Rule, Write};
+use crate::list::{GROUP, Key, Kind, Leads, Refusal, Rule, Write};
 
 impl<K, C, A, S, const MAX_HEIGHT: usize> Table<K, C, A, S, MAX_HEIGHT>
 where
@@ -77,23 +77,12 @@ where
         }
     }
 
-    /// Has the processor fetch what writes of these keys by a shard will touch, all at once instead of one after the other; not for
-    /// ascending loads, which need no search.
-    pub(super) fn fetch<'k>(&self, shard: &Shard, count: usize, key: impl Fn(usize) -> &'k K)
-    where
-        K: 'k,
-    {
-        if shard.finger.of_run().is_none() {
-            self.list.fetch(count, key);
-        }
-    }
-
-    /// Hands entries to `insert`, some at a time, which says how many went in; what the writes will touch by `shard` is asked for before.
-    pub(super) fn in_rings<'s, Q: AsRef<K>, V: AsRef<[u8]>>(
+    /// Hands entries to `insert`, some at a time, which says how many went in; where they belong is found out before, for writes by `shard`.
+    pub(super) fn in_groups<'s, Q: AsRef<K>, V: AsRef<[u8]>>(
         &self,
         entries: &[(Q, V)],
         shard: impl Fn() -> &'s Shard,
-        mut insert: impl FnMut(&[(&K, &[u8])]) -> usize,
+        mut insert: impl FnMut(&[(&K, &[u8])], Option<&Leads>) -> usize,
     ) -> Result<usize, BatchError> {
         let mut succeeded = 0;
         for some in entries.chunks(GROUP) {
@@ -105,8 +94,13 @@ where
                 *pair = (key.as_ref(), value.as_ref());
             }
             let pairs = pairs.get(..some.len()).unwrap_or_default();
-            self.fetch(shard(), pairs.len(), |index| pairs.get(index).unwrap_or(&first).0);
-            succeeded += insert(pairs);
+            // An ascending load needs no search.
+            let leads = if shard().finger.of_run().is_some() {
+                None
+            } else {
+                self.list.leads(pairs.len(), |index| pairs.get(index).unwrap_or(&first).0)
+            };
+            succeeded += insert(pairs, leads.as_ref());
         }
         match entries.len() - succeeded {
             0 => Ok(succeeded),
