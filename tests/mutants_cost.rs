@@ -335,17 +335,19 @@ fn cost_of_batches(table: &Table, keys: &[Vec<u8>], size: usize) -> [usize; 2] {
     [hints, visits]
 }
 
-/// A batch looks once where its keys belong: first all of a group, for the memory they need, and from there when they are linked.
+/// A batch looks once where its keys belong: first all of a group, for the memory they need, and from there when they are linked. Hints are
+/// as many as when this was written, or nothing is found out ahead any more.
 #[test]
 fn a_batch_searches_once() {
     let (table, keys) = apart(40_000, 1_600, false);
     let [_, one_by_one, _] = cost(800, || keys[..800].iter().for_each(|key| assert!(table.insert(key, b""))));
-    let (batched, rest) = keys[800..].split_at(400);
-    let [in_groups, _] = cost_of_batches(&table, batched, 16);
-    assert!(in_groups < one_by_one * 11 / 10, "{in_groups} {one_by_one}");
-    let batch: Vec<_> = rest.iter().map(|key| (key, b"")).collect();
-    let [_, inserted, _] = cost(400, || assert_eq!(table.insert_batch(&batch), Ok(400)));
-    assert!(inserted < one_by_one * 11 / 10, "{inserted} {one_by_one}");
+    let (applied, inserted) = keys[800..].split_at(400);
+    let [in_groups, _] = cost_of_batches(&table, applied, 16);
+    let batch: Vec<_> = inserted.iter().map(|key| (key, b"")).collect();
+    let [_, at_once, _] = cost(400, || assert_eq!(table.insert_batch(&batch), Ok(400)));
+    let counted = [one_by_one, in_groups, at_once];
+    let is_close = |(is, was): (usize, usize)| is.abs_diff(was) <= was / 100;
+    assert!(counted.into_iter().zip([1315, 1221, 1064]).all(is_close), "{counted:?}");
 }
 
 /// What was found out for a key is out of date when its block has been split for others of the batch, however often.
