@@ -307,6 +307,24 @@ fn ascending_batches_cost_the_same_whatever_the_selector_says() {
     assert_eq!(cost(|| 1), cost(|| 3));
 }
 
+/// Keys behind all others need a hint or two for the lanes, whichever kind of batch brings them, and no search.
+#[test]
+fn ascending_batches_search_nothing() {
+    let table = table(LaneDensity::Every);
+    let key = |i: u64| i.to_be_bytes();
+    assert!((0..40_000).all(|i| table.insert(&key(i), b"")));
+    let [inserted, applied]: [Vec<_>; 2] = [40_000, 41_600].map(|start| (start..start + 1_600).map(key).collect());
+    let batch: Vec<_> = inserted.iter().map(|key| (key, b"")).collect();
+    let [_, at_once, _] = cost(1_600, || assert_eq!(table.insert_batch(&batch), Ok(1_600)));
+    let batch: Vec<_> = applied.iter().map(|key| (&key[..], &b""[..], Kind::VALUE)).collect();
+    let [_, in_batches, _] = cost(1_600, || {
+        for some in batch.chunks(100) {
+            assert!(table.apply_slice(some).is_ok());
+        }
+    });
+    assert!(at_once < 300 && in_batches < 300, "{at_once} {in_batches}");
+}
+
 /// A table of so many keys with gaps between, and keys in random order, in groups that begin alike: all belong into the gap behind one key,
 /// with which a block of the lowest lane begins, or all over the place.
 fn apart(n: u64, more: u64, in_one_gap: bool) -> (Table, Vec<Vec<u8>>) {

@@ -250,11 +250,11 @@ where
         // Given back from the last to the first if one fails.
         let mut taken = 0;
         let mut failed = false;
-        let mut ahead = batch.clone().map(|write| write.key);
+        let mut ahead = self.leads_pay(writer.shard).then(|| batch.clone().map(|write| write.key));
         let mut leads = None;
         for write in batch.take(count) {
             if taken % GROUP == 0 {
-                leads = self.leads_of(&mut ahead);
+                leads = ahead.as_mut().and_then(|keys| self.leads_of(keys));
             }
             let lead = lead_of(leads.as_ref(), taken % GROUP);
             let mut trail = Trail::new();

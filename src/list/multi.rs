@@ -7,7 +7,7 @@
 
 use core::cmp::Ordering;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Shard};
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
@@ -102,13 +102,19 @@ where
         }
     }
 
+    /// Whether it pays to find out for several writes by a shard where they belong: not in small tables, nor in an ascending load, which
+    /// needs no search.
+    pub(crate) fn leads_pay(&self, shard: &Shard) -> bool {
+        self.is_large() && shard.finger.of_run().is_none()
+    }
+
     /// Finds out where the keys of a group belong, for writes of them, and has the processor fetch what they will touch: all at once
-    /// instead of one after the other. Not in small tables, where it costs more than it gains.
+    /// instead of one after the other.
     pub(crate) fn leads<'k>(&self, count: usize, key: impl Fn(usize) -> &'k K) -> Option<Leads>
     where
         K: 'k,
     {
-        let top = self.lanes.height().checked_sub(1).filter(|_| self.is_large() && count >= FEW)?;
+        let top = self.lanes.height().checked_sub(1).filter(|_| prefetch::EXISTS && count >= FEW)?;
         let mut leads = [Lead::NONE; GROUP];
         let mut stands = [Stand::In(self.lanes.top(top)); GROUP];
         self.descend_as_group(top, &key, stands.get_mut(..count).unwrap_or_default(), |lane, stands| {

@@ -94,12 +94,8 @@ where
                 *pair = (key.as_ref(), value.as_ref());
             }
             let pairs = pairs.get(..some.len()).unwrap_or_default();
-            // An ascending load needs no search.
-            let leads = if shard().finger.of_run().is_some() {
-                None
-            } else {
-                self.list.leads(pairs.len(), |index| pairs.get(index).unwrap_or(&first).0)
-            };
+            let key = |index| pairs.get(index).unwrap_or(&first).0;
+            let leads = if self.list.leads_pay(shard()) { self.list.leads(pairs.len(), key) } else { None };
             succeeded += insert(pairs, leads.as_ref());
         }
         match entries.len() - succeeded {
