@@ -110,8 +110,9 @@
 //! a key at a million entries when the cache was all they got of it, and batches of sixteen random keys to 0.79 and 0.85 of the time at
 //! 100,000 and a million when they got the block, too. `apply` has to know which keys are there before it reserves memory, so that it
 //! searched twice; now it leaves what it found in the memory that it reserved, where the write takes it from: 0.93, 0.85, 0.75, 0.76 of the time at
-//! 10^3 to 10^6, and 1.02 to 1.07 for batches that go on behind all keys, which never searched. (Blocks may be split in between, and keys of one gap all have the same block: a walk from there would be as long as the batch.
-//! So the block has to prove where the key is now, or the search begins at the top.)
+//! 10^3 to 10^6, and 1.02 to 1.07 for batches that go on behind all keys, which never searched. (Blocks may be split in between, and keys of
+//! one gap all have the same block: a walk from there would be as long as the batch. So the block has to prove where the key is now, or the
+//! search begins at the top.)
 //!
 //! *Memory that is used again* (a table that was reset, an allocator that keeps what it gets) is not in the caches by then, and each line of it
 //! is read before it is written; the processor looks ahead within a page, but a writer gets to the next one every thirty entries. In
