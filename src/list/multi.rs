@@ -80,8 +80,8 @@ where
         let mut done = 0;
         while done < count {
             let left = count - done;
-            // No group is much smaller than the others.
-            let size = if left < 2 * GROUP { left.min(GROUP.max(left / 2)) } else { GROUP };
+            // The last two are of one size, or the very last might be a key or two.
+            let size = if left > GROUP && left < 2 * GROUP { left / 2 } else { left.min(GROUP) };
             let key = |index| key(done + index);
             let mut stands = [Stand::In(self.lanes.top(top)); GROUP];
             let stands = stands.get_mut(..size).unwrap_or_default();
