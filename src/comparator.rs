@@ -91,6 +91,12 @@ pub trait Comparator<K: ?Sized> {
         let _ = (a, b);
         0
     }
+
+    /// Whether [`common_prefix`](Self::common_prefix) is at least `units`: for orders that find that out faster than by how much.
+    #[inline]
+    fn shares_prefix(&self, a: &K, b: &K, units: usize) -> bool {
+        self.common_prefix(a, b) >= units
+    }
 }
 
 /// For what points to a comparator: the same order.
@@ -116,6 +122,10 @@ macro_rules! order_behind {
             #[inline]
             fn common_prefix(&self, a: &K, b: &K) -> usize {
                 (**self).common_prefix(a, b)
+            }
+            #[inline]
+            fn shares_prefix(&self, a: &K, b: &K, units: usize) -> bool {
+                (**self).shares_prefix(a, b, units)
             }
         }
     };
@@ -162,6 +172,25 @@ fn shared_bytes(a: &[u8], b: &[u8]) -> usize {
     words + a.iter().zip(b).skip(words).take_while(|(x, y)| x == y).count()
 }
 
+/// Whether that is at least `count`, without a look at which byte differs.
+#[inline]
+fn shares_bytes(a: &[u8], b: &[u8], count: usize) -> bool {
+    const WORD: usize = size_of::<usize>();
+    let (Some(shared_a), Some(shared_b)) = (a.get(..count), b.get(..count)) else { return false };
+    if let (Some(last_a), Some(last_b)) = (shared_a.last_chunk::<WORD>(), shared_b.last_chunk::<WORD>()) {
+        // Whole words, and then the last, which may overlap.
+        let (words_a, words_b) = (shared_a.chunks_exact(WORD), shared_b.chunks_exact(WORD));
+        return words_a.zip(words_b).all(|(x, y)| x == y) && last_a == last_b;
+    }
+    match (a.first_chunk::<WORD>(), b.first_chunk::<WORD>()) {
+        (Some(word_a), Some(word_b)) => {
+            let differing = usize::from_be_bytes(*word_a) ^ usize::from_be_bytes(*word_b);
+            differing.leading_zeros() as usize >= 8 * count
+        }
+        _ => shared_a.iter().zip(shared_b).all(|(x, y)| x == y),
+    }
+}
+
 /// The same a word at a time, as far as whole words go: the first difference is found by its trailing zeros.
 #[inline]
 fn shared_words(a: &[u8], b: &[u8]) -> usize {
@@ -195,6 +224,10 @@ impl Comparator<[u8]> for Bytewise {
     fn common_prefix(&self, a: &[u8], b: &[u8]) -> usize {
         shared_bytes(a, b)
     }
+    #[inline]
+    fn shares_prefix(&self, a: &[u8], b: &[u8], units: usize) -> bool {
+        shares_bytes(a, b, units)
+    }
 }
 
 /// For keys that are bytes underneath: the same order, on those bytes.
@@ -220,6 +253,11 @@ macro_rules! bytewise_through {
             fn common_prefix(&self, a: &$key, b: &$key) -> usize {
                 let bytes: fn(&$key) -> &[u8] = $bytes;
                 shared_bytes(bytes(a), bytes(b))
+            }
+            #[inline]
+            fn shares_prefix(&self, a: &$key, b: &$key, units: usize) -> bool {
+                let bytes: fn(&$key) -> &[u8] = $bytes;
+                shares_bytes(bytes(a), bytes(b), units)
             }
         }
     )*};
@@ -264,6 +302,10 @@ impl<K: ?Sized, C: Comparator<K>> Comparator<K> for Reverse<C> {
     fn common_prefix(&self, a: &K, b: &K) -> usize {
         self.0.common_prefix(b, a)
     }
+    #[inline]
+    fn shares_prefix(&self, a: &K, b: &K, units: usize) -> bool {
+        self.0.shares_prefix(b, a, units)
+    }
 }
 
 /// Arrays of at most 16 bytes as unsigned big-endian integers: compared in registers instead of through `memcmp`.
@@ -306,6 +348,10 @@ impl<const N: usize> Comparator<[u8; N]> for BigEndian {
     #[inline]
     fn common_prefix(&self, a: &[u8; N], b: &[u8; N]) -> usize {
         shared_bytes(a, b)
+    }
+    #[inline]
+    fn shares_prefix(&self, a: &[u8; N], b: &[u8; N], units: usize) -> bool {
+        shares_bytes(a, b, units)
     }
 }
 
@@ -359,6 +405,10 @@ impl<K: ?Sized, C: Comparator<K>> Comparator<K> for CommonPrefix<C> {
     fn common_prefix(&self, a: &K, b: &K) -> usize {
         self.inner.common_prefix(a, b)
     }
+    #[inline]
+    fn shares_prefix(&self, a: &K, b: &K, units: usize) -> bool {
+        self.inner.shares_prefix(a, b, units)
+    }
 }
 
 #[cfg(test)]
@@ -378,5 +428,28 @@ mod tests {
             assert_eq!(word_at(key, skip), usize::from_be_bytes(bytes), "{len} bytes, skip {skip}");
         }
         assert_eq!(word_at(&[0xFF], usize::MAX), 0);
+    }
+
+    /// Of all lengths, with a difference at any place or none, to any count: the same as by how much they share.
+    #[test]
+    fn sharing_is_having_so_many_in_common() {
+        let longest: [u8; 20] = core::array::from_fn(|i| i as u8 + 1);
+        for (len, place) in (0..=20).flat_map(|len| (0..=len).map(move |place| (len, place))) {
+            let mut changed = longest;
+            changed.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= 0x80);
+            for other in (0..=20).map(|len| &changed[..len]) {
+                let key = &longest[..len];
+                let shared = place.min(len).min(other.len());
+                assert_eq!(Bytewise.common_prefix(key, other), shared, "{key:?}, {other:?}");
+                for count in 0..24 {
+                    assert_eq!(
+                        Bytewise.shares_prefix(key, other, count),
+                        count <= shared,
+                        "{count} of {key:?}, {other:?}"
+                    );
+                }
+            }
+        }
+        assert!(!Bytewise.shares_prefix(&longest[..], &longest[..], usize::MAX));
     }
 }

@@ -505,11 +505,15 @@ fn comparators_behind_pointers() {
         fn common_prefix(&self, _: &[u8], _: &[u8]) -> usize {
             5
         }
+        fn shares_prefix(&self, _: &[u8], _: &[u8], units: usize) -> bool {
+            units == 7
+        }
     }
     fn tells<C: Comparator<[u8]>>(order: C) {
         assert_eq!((order.compare(b"", b""), order.hint(b"", 10)), (Ordering::Greater, 11));
         assert_eq!((order.assumed_prefix(), order.wide_hint(b"", 10)), (2, [13, 14]));
         assert_eq!(order.common_prefix(b"", b""), 5);
+        assert_eq!([5, 6, 7].map(|units| order.shares_prefix(b"", b"", units)), [false, false, true]);
     }
     tells(&Telling);
     tells(Box::new(Telling));

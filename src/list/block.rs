@@ -104,6 +104,11 @@ pub(super) trait Digest: Copy + Ord + fmt::Debug {
     fn head<K: ?Sized>(comparator: &impl Comparator<K>, key: &K, skip: usize) -> Self::Head;
     fn join(head: Self::Head, tail: Self::Tail) -> Self;
     fn parts(self) -> (Self::Head, Self::Tail);
+    /// Whether it is less, without a branch.
+    #[inline]
+    fn precedes(self, other: Self) -> bool {
+        self < other
+    }
 }
 
 /// The greatest digest.
@@ -162,6 +167,12 @@ impl Digest for Wide {
     #[inline]
     fn parts(self) -> (usize, usize) {
         self.into()
+    }
+    #[inline]
+    fn precedes(self, other: Self) -> bool {
+        // One number is compared without a branch, two are not.
+        let whole = |[head, tail]: Self| (head as u128) << usize::BITS | tail as u128;
+        whole(self) < whole(other)
     }
 }
 
@@ -576,6 +587,27 @@ impl<D: Digest, const N: usize> Block<D, N> {
         self.ties_from(wanted, self.rank_in_tie(wanted, rank), count)
     }
 
+    /// The same without a branch: two bisections of all there is.
+    #[inline(never)]
+    fn ties_unguessed(&self, (head, tail): (D::Head, D::Tail), count: usize) -> (usize, usize) {
+        let wanted = D::join(head, tail);
+        let low = self.last_entry_for_which(|hint| hint.precedes(wanted));
+        let high = self.last_entry_for_which(|hint| !wanted.precedes(hint));
+        (low.min(count), high.min(count))
+    }
+
+    /// The last entry whose hint `holds`, 0 if the first does not. It holds for none behind one for which it does not.
+    #[inline]
+    fn last_entry_for_which(&self, holds: impl Fn(D) -> bool) -> usize {
+        let (mut last, mut left) = (0, N - 1);
+        while left > 0 {
+            let step = left.div_ceil(2);
+            last = if holds(self.hint(last + step)) { last + step } else { last };
+            left -= step;
+        }
+        last
+    }
+
     /// From the rank among heads to that among whole hints.
     #[inline]
     fn rank_in_tie(&self, wanted: D, mut rank: usize) -> usize {
@@ -587,10 +619,16 @@ impl<D: Digest, const N: usize> Block<D, N> {
     }
 
     /// Where a key belongs, without a lock: the usual case, in which hints alone tell that, or which entries to compare it with.
-    /// If they do not, [`look`](Self::look) has to.
+    /// If they do not, [`look`](Self::look) has to. `GROUPED` is for one of several searches side by side, whose others a wrong
+    /// guess would hold up; a search on its own gains more by right ones.
     #[expect(clippy::inline_always, reason = "as a call, what it returns goes through memory: 30 cycles")]
     #[inline(always)]
-    pub(super) fn glance<K: ?Sized>(&self, lane: usize, probe: &impl Probe<K>, arrival: Arrival) -> Glance {
+    pub(super) fn glance<K: ?Sized, const GROUPED: bool>(
+        &self,
+        lane: usize,
+        probe: &impl Probe<K>,
+        arrival: Arrival,
+    ) -> Glance {
         let Some(version) = self.header.begin().filter(|_| GLANCES) else { return Glance::Unsure };
         let Shape { count, skip } = self.header.shape();
         if !probe.trusts_hints() || arrival == Arrival::FromLeft {
@@ -607,7 +645,12 @@ impl<D: Digest, const N: usize> Block<D, N> {
         let mut rank = self.rank(head);
         if self.has_head(rank + 1, head) {
             if D::HAS_TAIL {
-                let (low, high) = self.ties_by_tails(probe.digest(skip), rank, count.min(Self::ROOM));
+                let (wanted, count): (D, _) = (probe.digest(skip), count.min(Self::ROOM));
+                let (low, high) = if GROUPED {
+                    self.ties_unguessed(wanted.parts(), count)
+                } else {
+                    self.ties_by_tails(wanted, rank, count)
+                };
                 if low < high {
                     return Glance::Tied(Ties { low: low as u8, high: high as u8, version });
                 }
@@ -854,6 +897,28 @@ mod tests {
                     block.ties(wanted, count),
                     "{wanted:?} among {count}"
                 );
+                assert_eq!(
+                    block.ties_unguessed(wanted.parts(), count),
+                    block.ties(wanted, count),
+                    "{wanted:?} among {count}"
+                );
+            }
+        }
+    }
+
+    /// Hints that are the same, in runs of any length.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn ties_are_found_with_and_without_guesses() {
+        for (count, run) in (0..HIGH).flat_map(|count| (1..=HIGH).map(move |run| (count, run))) {
+            let block = HighBlock::new(None, 0);
+            let hint = |index: usize| [index / run / 2, index / run];
+            (1..=count).for_each(|index| block.put_behind(index - 1, hint(index), 7));
+            for wanted in (0..=HIGH).map(hint).chain([greatest()]) {
+                let less = (1..=count).filter(|&index| hint(index) < wanted).count();
+                let ties = (1..=count).filter(|&index| hint(index) == wanted).count();
+                assert_eq!(block.ties(wanted, count), (less, less + ties), "{wanted:?} among {count} in runs of {run}");
+                assert_eq!(block.ties_unguessed(wanted.parts(), count), block.ties(wanted, count));
             }
         }
     }

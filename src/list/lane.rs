@@ -334,7 +334,7 @@ where
         target: &Target<'_, K, C, A, S, H>,
         arrival: Arrival,
     ) -> Look {
-        match block.glance(lane, target, arrival) {
+        match block.glance::<_, false>(lane, target, arrival) {
             Glance::Sure(look) => look,
             Glance::Tied(ties) => Self::look_among(block, lane, target, ties),
             Glance::Unsure => Self::look_closely(block, lane, target, arrival),
@@ -343,7 +343,7 @@ where
 
     /// Looks among the entries of an upper lane that tie.
     #[inline(never)]
-    fn look_among<D: Digest, const N: usize>(
+    pub(super) fn look_among<D: Digest, const N: usize>(
         block: &Block<D, N>,
         lane: usize,
         target: &Target<'_, K, C, A, S, H>,

@@ -6,6 +6,7 @@
 //! (Group prefetching: Chen, Ailamaki, Gibbons, Mowry: "Improving Hash Join Performance through Prefetching", ICDE 2004.)
 
 use core::cmp::Ordering;
+use core::ptr::NonNull;
 
 use crate::arena::{Arena, Shard};
 use crate::clock::SeqClock;
@@ -15,8 +16,9 @@ use super::block::{Arrival, Block, Digest, Glance, Look, Peek, Proof, Ties};
 use super::lane::{Goal, Lead, Target};
 use super::node::{Node, Ref};
 use super::position::{Position, View, Visible};
+use super::prefetch::{self, Cache};
 use super::search::Found;
-use super::{Key, List, prefetch};
+use super::{Key, List};
 
 /// Searches under way at once: enough to cover a miss with work, few enough for the processor's own queue of misses.
 pub(crate) const GROUP: usize = 16;
@@ -31,6 +33,12 @@ pub(crate) type Leads = [Lead; GROUP];
 #[inline]
 pub(crate) fn lead_of(leads: Option<&Leads>, index: usize) -> Lead {
     leads.and_then(|leads| leads.get(index)).copied().unwrap_or(Lead::NONE)
+}
+
+/// Has the processor fetch the keys that are looked for, wherever they are.
+#[inline(never)]
+fn ask_for_keys<'k, K: ?Sized + 'k>(count: usize, key: &impl Fn(usize) -> &'k K) {
+    (0..count).for_each(|index| prefetch::start(NonNull::from(key(index)).cast(), Cache::First));
 }
 
 /// Where a search stands.
@@ -49,8 +57,8 @@ enum Stand {
 /// Why hints do not lead a search on.
 #[derive(Clone, Copy)]
 enum Doubt {
-    /// The key ties with these entries; the one to ask first is this.
-    Tied { ties: Ties, middle: u32 },
+    /// The key ties with these entries.
+    Tied(Ties),
     /// Else.
     Other,
 }
@@ -140,6 +148,9 @@ where
     ) where
         K: 'k,
     {
+        if self.is_large() {
+            ask_for_keys(stands.len(), key);
+        }
         while lane > 0 {
             note(lane, stands);
             self.go_down(lane, key, stands);
@@ -166,15 +177,26 @@ where
             let Stand::In(at) = *stand else { continue };
             let target = self.target(key(index));
             let block = self.high_block(at);
-            let doubt = match block.glance(lane, &target, Arrival::FromAbove) {
+            let doubt = match block.glance::<_, true>(lane, &target, Arrival::FromAbove) {
                 Glance::Sure(Look::Down { entry, .. }) => {
-                    self.prefetch_block(lane - 1, entry);
-                    *stand = Stand::In(entry);
+                    *stand = self.below(lane, entry);
                     continue;
                 }
+                // Further up keys are few, and at hand.
+                Glance::Tied(ties) if lane > 1 => match Self::look_among(block, lane, &target, ties) {
+                    Look::Down { entry, .. } => {
+                        *stand = self.below(lane, entry);
+                        continue;
+                    }
+                    Look::Hit { node, .. } => {
+                        *stand = Stand::At(node);
+                        continue;
+                    }
+                    Look::Right(_) | Look::Torn => Doubt::Other,
+                },
                 Glance::Tied(ties) => {
                     block.ask_ahead(lane, &target, ties);
-                    Doubt::Tied { ties, middle: block.handle(ties.middle()) }
+                    Doubt::Tied(ties)
                 }
                 Glance::Unsure | Glance::Sure(_) => {
                     block.doubtful_fence(&target).into_iter().for_each(|node| self.prefetch_node(node));
@@ -191,6 +213,13 @@ where
         }
     }
 
+    /// At the block that an entry of an upper lane names.
+    #[inline]
+    fn below(&self, lane: usize, entry: u32) -> Stand {
+        self.prefetch_block(lane - 1, entry);
+        Stand::In(entry)
+    }
+
     /// Has searches that hints do not lead on look at keys.
     #[inline(never)]
     fn settle<'k>(&self, lane: usize, key: &impl Fn(usize) -> &'k K, stands: &mut [Stand], doubts: &[(usize, Doubt)])
@@ -198,9 +227,10 @@ where
         K: 'k,
     {
         if self.is_large() {
-            for (_, doubt) in doubts {
-                if let Doubt::Tied { middle, .. } = doubt {
-                    self.first_under(lane, *middle).into_iter().for_each(|node| self.prefetch_node(node));
+            for (index, doubt) in doubts {
+                if let (Doubt::Tied(ties), Some(Stand::In(at))) = (doubt, stands.get(*index)) {
+                    let middle = self.high_block(*at).handle(ties.middle());
+                    self.first_under(lane, middle).into_iter().for_each(|node| self.prefetch_node(node));
                 }
             }
         }
@@ -213,7 +243,7 @@ where
             };
             let target = self.target(key(*index));
             let look = match doubt {
-                Doubt::Tied { ties, .. } => self.high_block(at).bisect(lane, &target, *ties, 0),
+                Doubt::Tied(ties) => self.high_block(at).bisect(lane, &target, *ties, 0),
                 Doubt::Other => Look::Torn,
             };
             let look = match look {
@@ -222,10 +252,7 @@ where
             };
             *stand = match look {
                 Look::Hit { node, .. } => Stand::At(node),
-                Look::Down { entry, .. } => {
-                    self.prefetch_block(lane - 1, entry);
-                    Stand::In(entry)
-                }
+                Look::Down { entry, .. } => self.below(lane, entry),
                 // Not from `look_on`.
                 Look::Right(_) | Look::Torn => *stand,
             };

@@ -191,7 +191,7 @@ where
     /// Whether a key shares so many units with a node's.
     #[inline]
     pub(super) fn shares(&self, node: Ref<Node>, key: &K, units: usize) -> bool {
-        self.comparator.common_prefix(self.key(node), key) >= units
+        self.comparator.shares_prefix(self.key(node), key, units)
     }
 
     /// Whether what is proven of keys that begin like this node's holds for this one.
