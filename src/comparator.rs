@@ -92,7 +92,8 @@ pub trait Comparator<K: ?Sized> {
         0
     }
 
-    /// Whether [`common_prefix`](Self::common_prefix) is at least `units`: for orders that find that out faster than by how much.
+    /// Whether [`common_prefix`](Self::common_prefix) is at least `units`; no is always correct. For orders that find that out faster
+    /// than how much it is.
     #[inline]
     fn shares_prefix(&self, a: &K, b: &K, units: usize) -> bool {
         self.common_prefix(a, b) >= units

@@ -104,7 +104,7 @@
 //! For single gets it costs 1.03 to 1.08: a guess that is right, as most are, asks for the next block before this one is done with.)
 //!
 //! *Keys with prefixes* are what is left: at 100,000 entries a multiget of web addresses takes 1,570 instructions where one of random keys
-//! takes 770, and ten wrong guesses more: in three lanes of five the hints before and behind a key begin alike, and two keys have to be
+//! takes 770, and eight wrong guesses more: in three lanes of five the hints before and behind a key begin alike, and two keys have to be
 //! compared. Whether a key begins like others is not by how much it does ([`shares_prefix`](crate::Comparator::shares_prefix)): words up
 //! to a place that does not depend on the key, 0.93 to 0.97 of a miss. What did not help: upper blocks that keep the nodes of their entries'
 //! first keys (1.2 bytes an entry; web addresses 0.95 of a get, random keys 1.01). Second words behind what entries that tie share, however far

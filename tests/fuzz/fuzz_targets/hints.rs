@@ -36,6 +36,9 @@ fn monotone<K: ?Sized>(order: &impl Comparator<K>, keys: &[&K], most: usize) {
             for key in between {
                 assert!(order.common_prefix(low, key) >= common && order.common_prefix(key, high) >= common);
             }
+            for units in [most, common, common + 1] {
+                assert_eq!(order.shares_prefix(low, high, units), units <= common);
+            }
             let shared = common.min(most);
             for pair in between.windows(2) {
                 let hints = [order.hint(pair[0], shared), order.hint(pair[1], shared)];
