@@ -83,7 +83,7 @@ impl Case {
 
         let entries = n + extra_count + writes;
         let payload = all.total_bytes() + zipf.total_bytes() + entries * id.value_size;
-        let plan = Plan { entries, payload, writers: writers(workloads, id.threads) };
+        let plan = Plan { entries, payload, writers: writers(workloads, id.threads), writers_at_once: id.threads };
         let repeats = (20_000 / n.max(1)).clamp(1, 200);
         Self { id, fill, sorted, batches, hits, misses, seeks, seek_answers, zipf, extra, writes, repeats, plan }
     }

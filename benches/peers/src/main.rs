@@ -8,6 +8,7 @@
 //! cargo run --release -- --peers memskip --huge             # memskip on 2 MiB pages beside it
 //! cargo run --release -- curve                              # counted cost over the size of the table, see `curve`
 //! cargo run --release --no-default-features              # without memskip
+//! ROCKSDB_DIR=path/to/rocksdb cargo run --release --features rocksdb    # with RocksDB's skip list, of a checkout of its source
 //! ```
 //!
 //! The report goes to the standard output and, as `report.md`, `workloads.csv`, `probes.csv` and SVG plots, to the folder named by
@@ -33,6 +34,7 @@
 //! | --- | --- | --- |
 //! | memskip | memskip | `Memtable::new()` |
 //! | memskip-huge | memskip | chunks of 2 to 8 MiB from an allocator that asks for 2 MiB pages; only with `--huge` |
+//! | rocksdb | RocksDB | `InlineSkipList` over `ConcurrentArena`; compare-and-swap only beside other writers, hints in sorted batches, finger search for several keys; only with the feature `rocksdb` |
 //! | fastskip | fastskip | one shard per writing thread; no overwrite (first value wins), no reverse scan |
 //! | arenaskiplist | arenaskiplist | one buffer, made large enough; an overwrite is a higher version; `Inserter` in batches |
 //! | skl | skl, `generic::unique` | one arena on the heap, made large enough |

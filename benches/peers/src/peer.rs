@@ -26,6 +26,8 @@ pub struct Plan {
     pub payload: usize,
     /// Different threads that will write during the life of the table.
     pub writers: usize,
+    /// Threads that write at the same time.
+    pub writers_at_once: usize,
 }
 
 impl Plan {

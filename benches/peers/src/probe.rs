@@ -66,7 +66,7 @@ pub fn probe<P: Peer>(case: &Case) -> Probe {
     let mut wrong = 0;
 
     // Nothing is written after the fill.
-    let plan = Plan { entries: case.id.entries, payload: case.payload(), writers: 1 };
+    let plan = Plan { entries: case.id.entries, payload: case.payload(), writers: 1, writers_at_once: 1 };
     let mut watch = Stopwatch::new();
     let meter = Meter::start();
     let mut table = P::new(&plan);

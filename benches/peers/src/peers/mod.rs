@@ -9,6 +9,8 @@ mod hash_table;
 mod huge_pages;
 #[cfg(feature = "memskip")]
 mod memskip;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 #[cfg(feature = "single-writer")]
 mod single_writer;
 mod skl;
@@ -26,6 +28,8 @@ pub fn all() -> Vec<Box<dyn Seat>> {
         seat::<single_writer::Alone>(),
         #[cfg(feature = "memskip")]
         seat::<memskip::Memskip<memskip::HugeArena>>(),
+        #[cfg(feature = "rocksdb")]
+        seat::<rocksdb::RocksDb>(),
         seat::<fastskip::Fastskip>(),
         seat::<arenaskiplist::Arenaskiplist>(),
         seat::<skl::Skl>(),
