@@ -44,6 +44,10 @@ pub fn contest(seats: &mut [Box<dyn Seat>], workloads: &[Workload], case: &Case,
         }
         let mut order: Vec<usize> = (0..seats.len()).collect();
         order.rotate_left(round % seats.len());
+        // Not always the same one before: what that left of the heap and the caches is the next one's.
+        if round % 2 == 1 {
+            order.reverse();
+        }
         let group = if estimate > limits.memory { 1 } else { order.len() };
         for group in order.chunks(group) {
             play(seats, group, workloads, case, &mut scores);
@@ -73,6 +77,7 @@ fn play(seats: &mut [Box<dyn Seat>], group: &[usize], workloads: &[Workload], ca
                 sample.add(&seat.fill(fresh, case));
                 seat.clear();
             }
+            tidy_up_after(case);
             sample
         })
         .for_each(|(seat, sample)| scores[seat].samples[row].push(sample));
@@ -106,11 +111,7 @@ fn play(seats: &mut [Box<dyn Seat>], group: &[usize], workloads: &[Workload], ca
             if seats[seat].takes(Workload::Drop, case) {
                 add(seat, row(Workload::Drop), sample);
             }
-            // What one library freed is sorted into the heap now, not while the next one is timed. Small tables have nothing to sort,
-            // and would pay with a fresh page for every few entries.
-            if case.repeats == 1 {
-                trim_heap();
-            }
+            tidy_up_after(case);
         }
     }
     trim_heap();
@@ -118,6 +119,14 @@ fn play(seats: &mut [Box<dyn Seat>], group: &[usize], workloads: &[Workload], ca
         for (samples, sum) in score.samples.iter_mut().zip(sums) {
             samples.extend(sum);
         }
+    }
+}
+
+/// Has what one library freed sorted into the heap now, and not while the next one is timed. Small tables have nothing to sort, and
+/// would pay with a fresh page for every few entries.
+fn tidy_up_after(case: &Case) {
+    if case.repeats == 1 {
+        trim_heap();
     }
 }
 
