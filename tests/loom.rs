@@ -822,6 +822,82 @@ fn split_against_reader(insert: fn(&Table<EpochClock, 3>) -> bool) -> bool {
     saw
 }
 
+/// A table at whose end two nodes wait to be filed: an ascending load by shard 0 has just begun a block.
+fn waiting() -> Arc<Table<EpochClock, 3>> {
+    let table = table::<3>();
+    assert!([b"b", b"d", b"f", b"h", b"j"].into_iter().all(|key| table.insert(key, b"0")));
+    table
+}
+
+/// The third of a run is filed with the two that waited, and begins a block; a reader meets the lane before, after, or gives up on it.
+#[test]
+fn run_filed_against_reader() {
+    bounded(1, [false, true], || {
+        let table = waiting();
+        let (writer, reader) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = spawn(0, move || assert!(writer.insert(b"l", b"1")));
+        let reader = spawn(2, move || {
+            assert!(reader.contains_key(b"h"));
+            let last = reader.range(..&b"m"[..]).next_back().expect("there are others").key;
+            assert!(last == b"j" || last == b"l");
+            last == b"l"
+        });
+        join(writer);
+        let saw = join(reader);
+        holds(&table, &[(b"b", b"0"), (b"d", b"0"), (b"f", b"0"), (b"h", b"0"), (b"j", b"0"), (b"l", b"1")]);
+        saw
+    });
+}
+
+/// Somebody links and files a node among those that wait while they are filed, by another shard or by the same.
+#[test]
+fn run_filed_beside_a_writer_among_it() {
+    bounded(1, [true], || run_beside(1, b"i"));
+}
+
+#[test]
+fn run_filed_beside_a_writer_of_its_shard() {
+    bounded(1, [true], || run_beside(0, b"i"));
+}
+
+/// The same behind it, where the next block begins.
+#[test]
+fn run_filed_beside_a_writer_behind_it() {
+    bounded(1, [true], || run_beside(1, b"m"));
+}
+
+fn run_beside(shard: usize, key: &'static [u8; 1]) -> bool {
+    let table = waiting();
+    let (one, other) = (Arc::clone(&table), Arc::clone(&table));
+    let one = spawn(0, move || assert!(one.insert(b"l", b"1")));
+    let other = spawn(shard, move || assert!(other.insert(key, b"1")));
+    join(one);
+    join(other);
+    let mut wanted: Vec<(&[u8], &[u8])> =
+        vec![(b"b", b"0"), (b"d", b"0"), (b"f", b"0"), (b"h", b"0"), (b"j", b"0"), (b"l", b"1"), (key, b"1")];
+    wanted.sort();
+    holds(&table, &wanted);
+    // Whoever comes next by that shard files what is left.
+    assert!([b"n", b"p", b"r", b"t"].into_iter().all(|key| table.insert(key, b"2")));
+    table.validate().is_ok()
+}
+
+/// One sole writer goes on where another one began, by the same shard.
+#[test]
+fn run_of_two_writers() {
+    bounded(1, [true], || {
+        let table = table::<3>();
+        assert!([b"b", b"d", b"f"].into_iter().all(|key| table.insert(key, b"0")));
+        let (one, other) = (Arc::clone(&table), Arc::clone(&table));
+        let one = spawn(0, move || assert!(one.insert(b"h", b"1") && one.insert(b"j", b"1")));
+        let other = spawn(0, move || assert!(other.insert(b"l", b"1")));
+        join(one);
+        join(other);
+        holds(&table, &[(b"b", b"0"), (b"d", b"0"), (b"f", b"0"), (b"h", b"1"), (b"j", b"1"), (b"l", b"1")]);
+        true
+    });
+}
+
 /// An estimate, which looks at blocks without their version: whatever it sees, it follows no handle that is not there yet.
 #[test]
 fn lane_split_against_estimate() {

@@ -81,19 +81,27 @@ pub(crate) struct Finger {
     blocks: [AtomicU32; 2],
     /// Whether the last node went right behind the one before it. If not, the finger is not worth a comparison.
     is_run: AtomicBool,
+    /// How many nodes up to the last wait to be filed, and the one that is before them: see `list::run`.
+    waiting: AtomicU32,
+    before: AtomicU32,
 }
 
 impl Finger {
     fn new() -> Self {
-        Self { node: AtomicU32::new(0), blocks: [AtomicU32::new(0), AtomicU32::new(0)], is_run: AtomicBool::new(false) }
+        Self {
+            node: AtomicU32::new(0),
+            blocks: [AtomicU32::new(0), AtomicU32::new(0)],
+            is_run: AtomicBool::new(false),
+            waiting: AtomicU32::new(0),
+            before: AtomicU32::new(0),
+        }
     }
 
     /// The node and blocks, if they are worth a look.
     #[inline]
     pub(crate) fn of_run(&self) -> Option<(u32, [u32; 2])> {
-        let [low, high] = &self.blocks;
         let is_run = self.is_run.load(order::PLAIN);
-        is_run.then(|| (self.node.load(order::FOLLOW), [low.load(order::FOLLOW), high.load(order::FOLLOW)]))
+        is_run.then(|| (self.node.load(order::FOLLOW), self.blocks()))
     }
 
     /// Notes that `node` was linked behind `pred`, and filed under `blocks`.
@@ -103,13 +111,54 @@ impl Finger {
         if self.is_run.load(order::PLAIN) != is_run {
             self.is_run.store(is_run, order::PLAIN);
         }
+        self.go_on(node, blocks);
+    }
+
+    /// The same where it is known that `node` is behind the one before.
+    #[inline]
+    pub(crate) fn go_on(&self, node: u32, blocks: [u32; 2]) {
         self.node.store(node, order::FILE);
         for (place, block) in self.blocks.iter().zip(blocks) {
             place.store(block, order::FILE);
         }
     }
 
+    /// Whether the last nodes were a run, and the very last is this one.
+    #[inline]
+    pub(crate) fn is_run_at(&self, node: u32) -> bool {
+        self.is_run.load(order::PLAIN) && self.node.load(order::PLAIN) == node
+    }
+
+    #[inline]
+    pub(crate) fn blocks(&self) -> [u32; 2] {
+        let [low, high] = &self.blocks;
+        [low.load(order::FOLLOW), high.load(order::FOLLOW)]
+    }
+
+    /// How many nodes wait to be filed. For sole writers, as what follows.
+    #[inline]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(order::PLAIN) as usize
+    }
+
+    /// Notes that `node` was linked behind `pred`, and waits like the `waiting` before it.
+    #[inline]
+    pub(crate) fn wait(&self, pred: u32, node: u32, waiting: usize) {
+        if waiting == 0 {
+            self.before.store(pred, order::FILE);
+        }
+        self.node.store(node, order::FILE);
+        self.waiting.store(waiting as u32 + 1, order::PLAIN);
+    }
+
+    /// The node before those that wait, and the last of them: none wait from now on.
+    pub(crate) fn take_waiting(&self) -> (u32, u32) {
+        self.waiting.store(0, order::PLAIN);
+        (self.before.load(order::FOLLOW), self.node.load(order::PLAIN))
+    }
+
     fn lift(&self) {
+        self.waiting.store(0, order::PLAIN);
         self.is_run.store(false, order::PLAIN);
         self.node.store(0, order::PLAIN);
         self.blocks.iter().for_each(|block| block.store(0, order::PLAIN));
@@ -224,6 +273,12 @@ impl<'a, const ALONE: bool> Writer<'a, ALONE> {
     #[inline]
     pub(crate) fn as_one_of_many(self) -> Writer<'a> {
         Writer { shard: self.shard, number: self.number, pass: self.pass }
+    }
+
+    /// Whether nobody else is inside the gate of its shard.
+    #[inline]
+    pub(crate) fn is_sole(&self) -> bool {
+        self.pass() == Pass::Sole
     }
 
     #[inline]

@@ -424,7 +424,7 @@ where
     /// Files a new block of a lane in the one above, and what that splits in the one above that. A loop, so that the stack does not grow
     /// with the table.
     #[inline(never)]
-    fn tell_above(&self, writer: Writer<'_>, mut lane: usize, split: Split, trail: &mut Trail<H>) {
+    pub(super) fn tell_above(&self, writer: Writer<'_>, mut lane: usize, split: Split, trail: &mut Trail<H>) {
         let mut untold = Some(split);
         while let Some(Split { first, right, .. }) = untold {
             lane += 1;
@@ -434,12 +434,17 @@ where
             if trail.block(lane) == 0 {
                 // The writer came by its finger, which does not lead so far up.
                 let mut way = Trail::<H>::new();
-                let target = Target { list: self, key: self.key(first), goal: Goal::Before, trusts_hints: true };
-                let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, &mut way);
+                self.retrace(first, &mut way);
                 (lane..H).for_each(|lane| trail.passed(lane, way.block(lane)));
             }
             untold = self.file(Self::high_block, writer, lane, (first, right), None, trail);
         }
+    }
+
+    /// Finds the blocks that a node belongs in.
+    pub(super) fn retrace(&self, node: Ref<Node>, trail: &mut Trail<H>) {
+        let target = Target { list: self, key: self.key(node), goal: Goal::Before, trusts_hints: true };
+        let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, trail);
     }
 
     /// Makes sure that a lane has its first block.

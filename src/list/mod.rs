@@ -40,6 +40,7 @@ mod multi;
 mod node;
 mod position;
 mod prefetch;
+mod run;
 mod scout;
 mod search;
 mod split;

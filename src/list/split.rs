@@ -14,7 +14,7 @@ use crate::arena::Arena;
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
 
-use super::block::{Block, Digest, MAX_SKIP, Shape, Taken, greatest};
+use super::block::{Block, Digest, LowBlock, MAX_SKIP, Shape, Taken, greatest};
 use super::node::{Node, Ref};
 use super::{Key, List};
 
@@ -64,6 +64,39 @@ where
         drop(taken);
         let (right, first) = split?;
         Some(Split { first, right, has_entry: is_largest || index >= count.div_ceil(2) })
+    }
+
+    /// Fills the last block of the lowest lane, which has nothing but its first entry yet, with the nodes that links lead to from there, and
+    /// begins a new one with `last`. Nothing, if links do not lead there in as many steps as fill it, or if it is not such a block.
+    pub(super) fn fill(&self, shard: usize, at: u32, (first, last): (Ref<Node>, Ref<Node>)) -> Option<Split> {
+        let block = self.low_block(at);
+        let taken = block.header().try_take::<false>()?;
+        let header = block.header();
+        if header.shape().count > 0 || header.first() != Some(first) || header.fence_node().is_some() {
+            return None;
+        }
+        let mut nodes = [last; LowBlock::ROOM];
+        let mut reached = first;
+        for node in &mut nodes {
+            reached = self.next_link(Some(reached)).follow()?;
+            *node = reached;
+        }
+        if self.next_link(Some(reached)).follow() != Some(last) {
+            return None;
+        }
+        let skip = self.comparator.common_prefix(self.key(first), self.key(last)).min(MAX_SKIP);
+        let hint = |node| Digest::of(&self.comparator, self.key(node), skip);
+        let (hints, fence) = (nodes.map(hint), hint(last));
+        let right = self.new_block(shard, LowBlock::new(Some(last), last.handle().0))?;
+        // Nothing below calls foreign code: from here on the block changes as a whole.
+        for (index, (node, hint)) in nodes.into_iter().zip(hints).enumerate() {
+            block.set(index + 1, hint, node.handle().0);
+        }
+        block.set_hint(0, fence);
+        block.set_shape(Shape { count: LowBlock::ROOM, skip });
+        block.set_neighbour(right, Some(last));
+        drop(taken);
+        Some(Split { first: last, right, has_entry: true })
     }
 
     /// Begins a new block with the largest key. The full one becomes its left neighbour, closed and hinted anew.

@@ -115,6 +115,50 @@ fn ascending_loads_make_up_for_refused_lanes() {
     }
 }
 
+/// Nodes at the end of an ascending load wait to be filed: fewer than a block has, and no longer than until something else is written.
+#[test]
+fn ascending_loads_are_filed_a_block_at_a_time() {
+    let table = Memtable::<[u8]>::builder().lane_density(LaneDensity::Every).shards(1).build();
+    let mut most = 0;
+    for i in 1..1000_u32 {
+        assert!(table.insert(&(2 * i).to_be_bytes(), b""));
+        assert!(table.contains_key(&(2 * i).to_be_bytes()));
+        most = most.max(table.len() - table.list().lane_entries());
+        if i % 100 == 0 {
+            assert!(table.insert(&(2 * i - 51).to_be_bytes(), b""));
+            assert_eq!(table.list().lane_entries(), table.len(), "at {i}");
+            assert_eq!(table.validate(), Ok(()));
+        }
+    }
+    assert_eq!(most, if cfg!(target_pointer_width = "64") { 12 } else { 0 });
+    assert!(table.iter().is_sorted_by(|one, other| one.key < other.key));
+}
+
+/// Somebody else writes among those that wait, or behind them, or in front, at any point of a run: all are filed nevertheless.
+#[test]
+fn others_may_write_where_nodes_wait() {
+    for (at, place) in (0..40_u32).flat_map(|at| (0..4).map(move |place| (at, place))) {
+        let table = Memtable::<[u8]>::builder().lane_density(LaneDensity::Every).shards(2).build();
+        let insert = |key: u32| assert!(table.insert(&key.to_be_bytes(), b""));
+        std::thread::scope(|scope| {
+            let (to_other, keys) = std::sync::mpsc::channel::<u32>();
+            let (done, is_done) = std::sync::mpsc::channel();
+            scope.spawn(move || keys.into_iter().for_each(|key| done.send(insert(key)).expect("it waits")));
+            for i in 1..=80_u32 {
+                insert(10 * i);
+                if i == 20 + at {
+                    let key = [10 * i - 5, 10 * i - 35, 10 * i + 5, 5].into_iter().nth(place).expect("one of four");
+                    to_other.send(key).expect("it waits");
+                    is_done.recv().expect("it was done");
+                }
+            }
+        });
+        insert(1);
+        assert_eq!(table.list().lane_entries(), table.len(), "{at} {place}");
+        assert_eq!(table.validate(), Ok(()));
+    }
+}
+
 /// With nothing refused the lowest lane has every node.
 #[test]
 fn a_quiet_lane_is_complete() {

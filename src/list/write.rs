@@ -7,7 +7,7 @@ use crate::error::{InsertError, OutOfMemory};
 use crate::sync;
 
 use super::batch::State;
-use super::lane::{Goal, Landing, Lead, Target, Trail};
+use super::lane::{Goal, Lead, Trail};
 use super::multi::{Leads, lead_of};
 use super::node::{
     Kind, MAX_KEY_LEN, MAX_VALUE_LEN, Node, Origin, Ref, VERSION_ALIGN, VersionRef, node_size, place_version, raw,
@@ -409,7 +409,7 @@ where
     }
 
     /// Files a new node where the lanes want one, and points the writer's finger at it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn file_in_lanes<const ALONE: bool>(
         &self,
         writer: Writer<'_, ALONE>,
@@ -417,6 +417,9 @@ where
         gap: &Gap,
         trail: &mut Trail<H>,
     ) {
+        if self.file_in_run(writer, node, gap, trail).is_break() {
+            return;
+        }
         if self.wants_lane(node, gap.steps) {
             self.file_node(writer, node, Some((gap.pred, gap.succ)), trail);
         }
@@ -438,8 +441,7 @@ where
             // Checked: as a function of its own this does not know that `apart` is not 0, and would bring in a panic.
             if step.checked_rem(apart) == Some(0) {
                 if trail.block(0) == 0 {
-                    let target = Target { list: self, key: self.key(node), goal: Goal::Before, trusts_hints: true };
-                    let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, &mut trail);
+                    self.retrace(node, &mut trail);
                 }
                 self.file_node(writer, node, None, &mut trail);
             }
