@@ -19,7 +19,8 @@ fn rocksdb() {
     ];
     println!("cargo::rerun-if-changed={SHIM}");
     println!("cargo::rerun-if-env-changed=ROCKSDB_DIR");
-    let source = std::env::var_os("ROCKSDB_DIR").expect("the feature `rocksdb` needs ROCKSDB_DIR: a checkout of RocksDB");
+    let source =
+        std::env::var_os("ROCKSDB_DIR").expect("the feature `rocksdb` needs ROCKSDB_DIR: a checkout of RocksDB");
     let source = std::path::Path::new(&source);
     cc::Build::new()
         .cpp(true)

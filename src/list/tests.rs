@@ -143,7 +143,12 @@ fn others_may_write_where_nodes_wait() {
         std::thread::scope(|scope| {
             let (to_other, keys) = std::sync::mpsc::channel::<u32>();
             let (done, is_done) = std::sync::mpsc::channel();
-            scope.spawn(move || keys.into_iter().for_each(|key| done.send(insert(key)).expect("it waits")));
+            scope.spawn(move || {
+                for key in keys {
+                    insert(key);
+                    done.send(()).expect("it waits");
+                }
+            });
             for i in 1..=80_u32 {
                 insert(10 * i);
                 if i == 20 + at {

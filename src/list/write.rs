@@ -409,7 +409,11 @@ where
     }
 
     /// Files a new node where the lanes want one, and points the writer's finger at it.
-    #[inline(always)]
+    #[cfg_attr(
+        target_pointer_width = "64",
+        expect(clippy::inline_always, reason = "as a call it is a twentieth of an ascending insert")
+    )]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(super) fn file_in_lanes<const ALONE: bool>(
         &self,
         writer: Writer<'_, ALONE>,
