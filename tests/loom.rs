@@ -866,12 +866,6 @@ fn run_filed_beside_a_writer_behind_it() {
     bounded(1, [true], || run_beside(1, &[b"m"]));
 }
 
-/// Others of its shard begin a new block behind it, and point the finger there, before it looks where it is to be filed.
-#[test]
-fn run_filed_beside_writers_that_take_its_place() {
-    bounded(1, [true], || run_beside(0, &[b"m", b"o", b"q"]));
-}
-
 fn run_beside(shard: usize, keys: &'static [&'static [u8; 1]]) -> bool {
     let table = waiting();
     let (one, other) = (Arc::clone(&table), Arc::clone(&table));

@@ -134,6 +134,54 @@ fn ascending_loads_are_filed_a_block_at_a_time() {
     assert!(table.iter().is_sorted_by(|one, other| one.key < other.key));
 }
 
+/// A block is filled with a run only if it is as the run left it, and links lead there: whoever shares the shard may have moved the
+/// finger meanwhile.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn only_the_block_of_a_run_is_filled() {
+    use super::block::LowBlock;
+    use super::node::raw;
+
+    let table = Memtable::<[u8]>::builder().lane_density(LaneDensity::Every).shards(1).build();
+    let list = table.list();
+    let load = |keys: std::ops::Range<u32>| keys.for_each(|i| assert!(table.insert(&i.to_be_bytes(), b"")));
+    let nodes = || std::iter::successors(list.first(), |node| list.next_link(Some(*node)).follow()).collect::<Vec<_>>();
+    // The last block has its first entry, and behind that are more nodes than fill it, of which the lanes know nothing.
+    let room = LowBlock::ROOM;
+    load(0..(room + 2 * (room + 1) + 1) as u32);
+    list.refuse_lanes(1);
+    load(100..100 + room as u32 + 2);
+    let nodes = nodes();
+    let blocks = || {
+        std::iter::successors(Some(list.lanes.top(0)), |at| Some(list.block_header(*at).next()).filter(|at| *at != 0))
+    };
+    let last_block = blocks().last().expect("there is one");
+    let header = list.block_header(last_block);
+    let first = nodes.iter().position(|node| header.first() == Some(*node)).expect("a node");
+    assert_eq!((header.shape().count, first + room + 3), (0, nodes.len()));
+
+    let before = list.lane_entries();
+    for (from, to) in (0..nodes.len()).flat_map(|from| (0..nodes.len()).map(move |to| (from, to))) {
+        for block in blocks().filter(|block| *block != last_block || (from, to) != (first, first + room + 1)) {
+            assert!(list.fill(0, block, (nodes[from], nodes[to])).is_none(), "{from} {to}");
+        }
+    }
+    let run = (nodes[first], nodes[first + room + 1]);
+    let block = list.low_block(last_block);
+    block.set_neighbour(last_block, Some(run.1));
+    assert!(list.fill(0, last_block, run).is_none());
+    block.set_neighbour(0, None);
+    let shape = header.shape();
+    block.put_behind(0, 0, nodes[first + 1].handle().0);
+    assert!(list.fill(0, last_block, run).is_none());
+    block.set_shape(shape);
+    block.forget_behind(0);
+    assert_eq!(list.lane_entries(), before);
+    let split = list.fill(0, last_block, run).expect("it is as it was");
+    assert_eq!((raw(Some(split.first)), list.lane_entries()), (raw(Some(run.1)), before + room + 1));
+    assert_eq!(table.validate(), Ok(()));
+}
+
 /// Somebody else writes among those that wait, or behind them, or in front, at any point of a run: all are filed nevertheless.
 #[test]
 fn others_may_write_where_nodes_wait() {
