@@ -8,7 +8,25 @@ export CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CA
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
-for features in memskip single-writer; do
+# RocksDB's source, from the package of its bindings, which are not built.
+rocksdb=0.17.3+10.4.2
+mkdir -p "$out/rocksdb/src"
+touch "$out/rocksdb/src/lib.rs"
+cat >"$out/rocksdb/Cargo.toml" <<END
+[package]
+name = "source"
+edition = "2024"
+[dependencies]
+librocksdb-sys = "=${rocksdb%+*}"
+[workspace]
+END
+(cd "$out/rocksdb" && retry cargo fetch --quiet)
+ROCKSDB_DIR=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -maxdepth 2 -name "librocksdb-sys-$rocksdb" | head -n 1)/rocksdb
+[ -d "$ROCKSDB_DIR" ] || die 'no source of RocksDB'
+export ROCKSDB_DIR
+debs g++
+
+for features in memskip,rocksdb single-writer; do
     proves "benches/peers ($features): no lint, no wrong answer"
     (
         cd benches/peers

@@ -51,6 +51,16 @@
 //! the kernel's for fresh pages, and from 88 to 48 at a thousand. Kept per list instead of per shard, two ascending writers would
 //! take it from one another with every key.
 //!
+//! *Runs.* New nodes at the end of an ascending load wait, twelve at most, and are filed together as a whole block of the lowest lane:
+//! taken once, hinted once, when all its keys and its neighbour's first are known. One by one each took the block, found its place, was
+//! hinted by the little that a block shares whose range is open, and hinted anew when that was closed: 150 of an ascending insert's 760
+//! instructions, or more. Time of before, 16 random bytes, 1,000 / 10,000 / 100,000 entries: ascending inserts 0.84 / 0.83 / 0.81 (those of a
+//! `SingleWriter` 0.79 at a thousand), sorted batches 0.85 / 0.81 / 0.85, ascending `apply` 0.89 / 0.86 / 0.91; web addresses 0.82 /
+//! 0.82 / 0.78; random inserts seven instructions more. The price: until they are filed, searches walk over those that wait. To insert
+//! ascending keys and read one of the last eight each time takes 1.2 of the time of before with random bytes, whose hints led to them, and 0.92
+//! with web addresses, whose hints tied there. (The measure was RocksDB's list, which goes on from where it was: see
+//! `benches/peers --features rocksdb`.)
+//!
 //! *Counting.* A gate knows whether a *sole* writer is inside; who finds none is that. It counts with plain
 //! loads and stores in figures of its own; whoever joins it counts with read-modify-writes in others. The gate's own release and
 //! acquire hand the figures from one sole writer to the next. Four read-modify-writes fewer per insert. Of the gate's two words one is the

@@ -12,7 +12,7 @@
 //! *What holds.* (1) Nodes that wait are linked: no answer depends on their being filed. (2) They were linked by one shard's sole writers,
 //! each right behind the one before and at the end of the list, the first behind a node that is the only entry of the lowest lane's last
 //! block, as far as the shard knew then. (3) There are fewer than [`RUN`]. (4) The words that say so are read and written by sole writers
-//! of the shard alone, between whom the gate brings what one wrote to the next.
+//! of the shard alone, between whom the gate brings what one wrote to the next; a reset clears them.
 //!
 //! *Races.* Somebody else links a node among those that wait or behind them, before they are filed: then links lead from the first to
 //! the last by way of it, or do not lead there in as many steps; whichever, they are filed one by one, each where keys and handles
@@ -87,7 +87,7 @@ where
     fn file_waiting(&self, writer: Writer<'_>, last: Option<Ref<Node>>) {
         let finger = &writer.shard.finger;
         let (before, newest) = finger.take_waiting();
-        // SAFETY: (2), (4)
+        // SAFETY: the handle of a linked node (2), stored with release and loaded with acquire.
         let Some(before) = (unsafe { Ref::from_raw(before) }) else { return };
         let mut trail = Trail::<H>::new();
         finger.blocks().into_iter().enumerate().for_each(|(lane, block)| trail.passed(lane, block));

@@ -1,15 +1,29 @@
-//! memskip as an engine that writes from one thread uses it: a `SingleWriter`, held as long as the table lives.
+//! memskip as an engine that writes from one thread uses it, and numbers its writes by its log: a `SingleWriter`, held as long as the table
+//! lives. (Batches have no numbers of the caller's; theirs are the clock's.)
 
 use super::memskip::Memskip;
 use crate::peer::{Ability, Peer, Plan};
-use memskip::{Memtable, SingleWriter};
+use memskip::{Memtable, SeqNo, SingleWriter};
 use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 
 pub struct Alone {
     /// Borrows from `table`; dropped first.
-    writer: ManuallyDrop<UnsafeCell<SingleWriter<'static>>>,
+    log: ManuallyDrop<UnsafeCell<Log>>,
     table: *mut Memskip,
+}
+
+struct Log {
+    writer: SingleWriter<'static>,
+    /// The number of the last write.
+    last: u64,
+}
+
+impl Log {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> bool {
+        self.last += 1;
+        self.writer.put_at(key, value, SeqNo(self.last)).is_ok()
+    }
 }
 
 // SAFETY: the table may be shared. The writer is used by `insert`, `insert_batch` and `overwrite` alone, of which the harness runs one
@@ -24,16 +38,16 @@ impl Alone {
     }
 
     #[expect(clippy::mut_from_ref, reason = "one thread, which never holds two")]
-    fn writer(&self) -> &mut SingleWriter<'static> {
+    fn log(&self) -> &mut Log {
         // SAFETY: one writer at a time, as above, and none of the three keeps what it gets.
-        unsafe { &mut *self.writer.get() }
+        unsafe { &mut *self.log.get() }
     }
 }
 
 impl Drop for Alone {
     fn drop(&mut self) {
         // SAFETY: once, here.
-        unsafe { ManuallyDrop::drop(&mut self.writer) };
+        unsafe { ManuallyDrop::drop(&mut self.log) };
         // SAFETY: from `Box::into_raw`; the only borrow of it is gone.
         drop(unsafe { Box::from_raw(self.table) });
     }
@@ -49,19 +63,19 @@ impl Peer for Alone {
         // SAFETY: it stays where it is, and lives until `drop`.
         let shared: &'static Memskip = unsafe { &*table };
         let writer = shared.0.single_writer().expect("it is new");
-        Self { writer: ManuallyDrop::new(UnsafeCell::new(writer)), table }
+        Self { log: ManuallyDrop::new(UnsafeCell::new(Log { writer, last: 0 })), table }
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> bool {
-        self.writer().insert(key, value)
+        self.log().put(key, value)
     }
 
     fn insert_batch(&self, entries: &[(&[u8], &[u8])]) -> bool {
-        self.writer().insert_batch(entries) == Ok(entries.len())
+        self.log().writer.insert_batch(entries) == Ok(entries.len())
     }
 
     fn overwrite(&self, key: &[u8], value: &[u8]) -> bool {
-        self.writer().put(key, value).is_ok()
+        self.log().put(key, value)
     }
 
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
