@@ -27,6 +27,7 @@ pub struct Plan {
     /// Different threads that will write during the life of the table.
     pub writers: usize,
     /// Threads that write at the same time.
+    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "only RocksDB has a way of its own for one"))]
     pub writers_at_once: usize,
 }
 

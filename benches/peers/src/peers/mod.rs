@@ -41,3 +41,11 @@ pub fn all() -> Vec<Box<dyn Seat>> {
         seat::<sorted::SortedArray>(),
     ]
 }
+
+/// What no lock file says.
+pub fn rocksdb_version() -> Option<String> {
+    #[cfg(feature = "rocksdb")]
+    return Some(rocksdb::version());
+    #[cfg(not(feature = "rocksdb"))]
+    None
+}

@@ -7,7 +7,7 @@
 
 use crate::peer::{Ability, Peer, Plan};
 use std::alloc::{Layout, alloc, dealloc};
-use std::ffi::c_void;
+use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
@@ -44,6 +44,7 @@ struct Table {
 type Visit = unsafe extern "C" fn(context: *mut c_void, key: Bytes<'_>, value: Bytes<'_>);
 
 unsafe extern "C" {
+    fn peers_rocksdb_version() -> *const c_char;
     fn peers_rocksdb_new(is_shared: bool) -> *mut Table;
     fn peers_rocksdb_drop(table: *mut Table);
     fn peers_rocksdb_used(table: *const Table) -> usize;
@@ -107,6 +108,13 @@ unsafe extern "C" fn peers_rust_free(block: *mut c_void) {
             dealloc(block, layout);
         }
     }
+}
+
+/// Which RocksDB was compiled.
+pub fn version() -> String {
+    // SAFETY: it gives a literal.
+    let version = unsafe { CStr::from_ptr(peers_rocksdb_version()) };
+    format!("rocksdb {}", version.to_string_lossy())
 }
 
 pub struct RocksDb(NonNull<Table>);

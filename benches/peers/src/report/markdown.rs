@@ -1,6 +1,7 @@
 //! The report for people.
 
 use super::{Cell, Row, Sheet};
+use crate::peers;
 use std::fmt::Write as _;
 
 /// The versions that were built, from the lock file.
@@ -16,7 +17,7 @@ pub fn report(sheets: &[Sheet]) -> String {
         usize::BITS,
         std::env::consts::ARCH,
         std::thread::available_parallelism().map_or(1, usize::from),
-        LIBRARIES.map(version).join(", ")
+        LIBRARIES.map(version).into_iter().chain(peers::rocksdb_version()).collect::<Vec<_>>().join(", ")
     );
     out.push_str(
         "Nanoseconds per operation, medians over alternating rounds; in parentheses, how many times as long as memskip (above 1: \
