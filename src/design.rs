@@ -58,7 +58,7 @@
 //! `SingleWriter` 0.79 at a thousand), sorted batches 0.85 / 0.81 / 0.85, ascending `apply` 0.89 / 0.86 / 0.91; web addresses 0.82 /
 //! 0.82 / 0.78; random inserts seven instructions more. The price: until they are filed, searches walk over those that wait. To insert
 //! ascending keys and read one of the last eight each time takes 1.2 of the time of before with random bytes, whose hints led to them, and 0.92
-//! with web addresses, whose hints tied there. (The measure was RocksDB's list, which goes on from where it was: see
+//! with web addresses, whose hints tied there. (The measure was `RocksDB`'s list, which goes on from where it was: see
 //! `benches/peers --features rocksdb`.)
 //!
 //! *Counting.* A gate knows whether a *sole* writer is inside; who finds none is that. It counts with plain
