@@ -587,7 +587,7 @@ impl<D: Digest, const N: usize> Block<D, N> {
         self.ties_from(wanted, self.rank_in_tie(wanted, rank), count)
     }
 
-    /// The same without a branch: two bisections of all there is.
+    /// The same without a branch: two bisections of all there is. The hint comes in parts, since a pair would come by way of memory.
     #[inline(never)]
     fn ties_unguessed(&self, (head, tail): (D::Head, D::Tail), count: usize) -> (usize, usize) {
         let wanted = D::join(head, tail);

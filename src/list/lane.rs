@@ -90,7 +90,21 @@ impl<const H: usize> Trail<H> {
 
     /// Where it has led.
     pub(super) fn lead(&self) -> Lead {
-        Lead { low: self.block(0), above: self.block(1) }
+        let [low, above] = self.lowest();
+        Lead { low, above }
+    }
+
+    /// The blocks of the two lowest lanes, raw.
+    #[inline]
+    pub(super) fn lowest(&self) -> [u32; 2] {
+        [self.block(0), self.block(1)]
+    }
+
+    /// As if a descent had come by there in the two lowest lanes.
+    #[inline]
+    pub(super) fn pass_lowest(&mut self, [low, above]: [u32; 2]) {
+        self.passed(0, low);
+        self.passed(1, above);
     }
 
     /// The block of a lane, raw; 0 if no descent has come by.
@@ -441,8 +455,16 @@ where
         }
     }
 
+    /// Files a node that was left out, also if the trail leads nowhere.
+    pub(super) fn file_later(&self, writer: Writer<'_>, node: Ref<Node>, neighbours: Neighbours, trail: &mut Trail<H>) {
+        if trail.block(0) == 0 {
+            self.retrace(node, trail);
+        }
+        self.file_node(writer, node, neighbours, trail);
+    }
+
     /// Finds the blocks that a node belongs in.
-    pub(super) fn retrace(&self, node: Ref<Node>, trail: &mut Trail<H>) {
+    fn retrace(&self, node: Ref<Node>, trail: &mut Trail<H>) {
         let target = Target { list: self, key: self.key(node), goal: Goal::Before, trusts_hints: true };
         let (Landing::Hit(_) | Landing::Between { .. }) = self.descend(&target, trail);
     }

@@ -183,17 +183,13 @@ where
                     continue;
                 }
                 // Further up keys are few, and at hand.
-                Glance::Tied(ties) if lane > 1 => match Self::look_among(block, lane, &target, ties) {
-                    Look::Down { entry, .. } => {
-                        *stand = self.below(lane, entry);
+                Glance::Tied(ties) if lane > 1 => {
+                    if let Some(led) = self.led(lane, Self::look_among(block, lane, &target, ties)) {
+                        *stand = led;
                         continue;
                     }
-                    Look::Hit { node, .. } => {
-                        *stand = Stand::At(node);
-                        continue;
-                    }
-                    Look::Right(_) | Look::Torn => Doubt::Other,
-                },
+                    Doubt::Other
+                }
                 Glance::Tied(ties) => {
                     block.ask_ahead(lane, &target, ties);
                     Doubt::Tied(ties)
@@ -218,6 +214,16 @@ where
     fn below(&self, lane: usize, entry: u32) -> Stand {
         self.prefetch_block(lane - 1, entry);
         Stand::In(entry)
+    }
+
+    /// Where a look in an upper lane leads, if it does.
+    #[inline]
+    fn led(&self, lane: usize, look: Look) -> Option<Stand> {
+        match look {
+            Look::Hit { node, .. } => Some(Stand::At(node)),
+            Look::Down { entry, .. } => Some(self.below(lane, entry)),
+            Look::Right(_) | Look::Torn => None,
+        }
     }
 
     /// Has searches that hints do not lead on look at keys.
@@ -250,12 +256,10 @@ where
                 Look::Torn => self.look_on(Self::high_block, lane, &target, at),
                 look => look,
             };
-            *stand = match look {
-                Look::Hit { node, .. } => Stand::At(node),
-                Look::Down { entry, .. } => self.below(lane, entry),
-                // Not from `look_on`.
-                Look::Right(_) | Look::Torn => *stand,
-            };
+            // Always, from `look_on`.
+            if let Some(led) = self.led(lane, look) {
+                *stand = led;
+            }
         }
     }
 

@@ -20,8 +20,6 @@
 //! each goes its own way. After: the same as ever. Somebody splits the block: it has a fence then. Whoever files waits for
 //! nobody and drops what cannot be done; then the nodes stay out of the lanes, until a long walk mends that.
 
-use core::ops::ControlFlow;
-
 use crate::arena::{Arena, Writer};
 use crate::clock::SeqClock;
 use crate::comparator::Comparator;
@@ -45,8 +43,8 @@ where
     A: Arena,
     S: SeqClock,
 {
-    /// Has a new node wait if it goes on an ascending load, or files it with all that wait. If it does not, files what waits, and says
-    /// so by going on: the node is still to be filed.
+    /// Whether a new node goes on an ascending load: then it waits, or is filed with all that wait. If not, what waits is filed, and it is
+    /// still to be.
     #[expect(clippy::inline_always, reason = "as a call it is a twentieth of an ascending insert")]
     #[inline(always)]
     pub(super) fn file_in_run<const ALONE: bool>(
@@ -54,10 +52,10 @@ where
         writer: Writer<'_, ALONE>,
         node: Ref<Node>,
         gap: &Gap,
-        trail: &mut Trail<H>,
-    ) -> ControlFlow<()> {
+        trail: &Trail<H>,
+    ) -> bool {
         if H == 1 || !WAITS || !writer.is_sole() {
-            return ControlFlow::Continue(());
+            return false;
         }
         let finger = &writer.shard.finger;
         let waiting = finger.waiting();
@@ -67,12 +65,10 @@ where
             && (waiting > 0 || self.may_wait(trail));
         if goes_on && waiting < RUN - 1 {
             finger.wait(raw(gap.pred), node.handle().0, waiting);
-            return ControlFlow::Break(());
-        }
-        if waiting > 0 {
+        } else if waiting > 0 {
             self.file_waiting(writer.as_one_of_many(), goes_on.then_some(node));
         }
-        if goes_on { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        goes_on
     }
 
     /// Whether nodes that go on behind the one filed last may wait: if that is the first of a block.
@@ -90,7 +86,7 @@ where
         // SAFETY: the handle of a linked node (2), stored with release and loaded with acquire.
         let Some(before) = (unsafe { Ref::from_raw(before) }) else { return };
         let mut trail = Trail::<H>::new();
-        finger.blocks().into_iter().enumerate().for_each(|(lane, block)| trail.passed(lane, block));
+        trail.pass_lowest(finger.blocks());
         let fill = |last| self.fill(writer.number, trail.block(0), (before, last));
         if let Some(split) = last.filter(|_| trail.block(0) != 0 && !self.refuses_lanes()).and_then(fill) {
             trail.passed(0, split.right);
@@ -100,10 +96,7 @@ where
             let mut at = before;
             for _ in 0..2 * RUN {
                 let Some(node) = self.next_link(Some(at)).follow() else { break };
-                if trail.block(0) == 0 {
-                    self.retrace(node, &mut trail);
-                }
-                self.file_node(writer, node, Some((Some(at), None)), &mut trail);
+                self.file_later(writer, node, Some((Some(at), None)), &mut trail);
                 if node.handle().0 == newest {
                     break;
                 }
@@ -111,7 +104,7 @@ where
             }
         }
         if let Some(last) = last {
-            finger.go_on(last.handle().0, [trail.block(0), trail.block(1)]);
+            finger.go_on(last.handle().0, trail.lowest());
         }
     }
 }

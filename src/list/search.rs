@@ -83,7 +83,7 @@ where
             // SAFETY: fingers point at nodes that were linked, and the load acquires.
             let last = unsafe { Ref::from_raw(last) };
             if let Some(gap) = last.and_then(|last| self.gap_behind(last, key)) {
-                blocks.into_iter().enumerate().for_each(|(lane, block)| trail.passed(lane, block));
+                trail.pass_lowest(blocks);
                 return Found::Gap(gap);
             }
         }
@@ -100,8 +100,7 @@ where
     #[inline(never)]
     fn find_led(&self, key: &K, lead: Lead, trail: &mut Trail<H>) -> Option<Found> {
         let target = Target { list: self, key, goal: Goal::At, trusts_hints: true };
-        trail.passed(0, lead.low);
-        trail.passed(1, lead.above);
+        trail.pass_lowest([lead.low, lead.above]);
         match Self::look(self.low_block(lead.low), 0, &target, Arrival::FromAbove) {
             Look::Hit { node, .. } => Some(Found::Node(node)),
             Look::Down { entry, next, proof, .. } => {

@@ -421,13 +421,13 @@ where
         gap: &Gap,
         trail: &mut Trail<H>,
     ) {
-        if self.file_in_run(writer, node, gap, trail).is_break() {
+        if self.file_in_run(writer, node, gap, trail) {
             return;
         }
         if self.wants_lane(node, gap.steps) {
             self.file_node(writer, node, Some((gap.pred, gap.succ)), trail);
         }
-        writer.shard.finger.point(raw(gap.pred), node.handle().0, [trail.block(0), trail.block(1)]);
+        writer.shard.finger.point(raw(gap.pred), node.handle().0, trail.lowest());
         if gap.steps >= LONG_WALK {
             self.mend(writer.as_one_of_many(), gap);
         }
@@ -444,10 +444,7 @@ where
             let Some(node) = self.next_link(at).follow() else { return };
             // Checked: as a function of its own this does not know that `apart` is not 0, and would bring in a panic.
             if step.checked_rem(apart) == Some(0) {
-                if trail.block(0) == 0 {
-                    self.retrace(node, &mut trail);
-                }
-                self.file_node(writer, node, None, &mut trail);
+                self.file_later(writer, node, None, &mut trail);
             }
             at = Some(node);
         }
