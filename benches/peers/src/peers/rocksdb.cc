@@ -20,6 +20,13 @@
 #include "util/coding.h"
 
 extern "C" {
+struct PeersBytes {
+  const char *data;
+  size_t size;
+
+  std::string_view view() const { return {data, size}; }
+};
+
 void *peers_rust_alloc(size_t size);
 void peers_rust_free(void *block);
 }
@@ -63,11 +70,19 @@ Slice internal_key(const char *entry) {
   return Slice(key, size);
 }
 
-Slice value_behind(const Slice &internal) {
+PeersBytes value_behind(const Slice &internal) {
   uint32_t size = 0;
   const char *end = internal.data() + internal.size();
   const char *value = rocksdb::GetVarint32Ptr(end, end + 5, &size);
-  return Slice(value, size);
+  return {value, size};
+}
+
+// The value of an entry, if it is of this key.
+bool take_value(const char *entry, std::string_view key, PeersBytes *value) {
+  const Slice found = internal_key(entry);
+  const bool is_it = user_key(found) == key;
+  if (is_it) *value = value_behind(found);
+  return is_it;
 }
 
 struct KeyComparator {
@@ -107,29 +122,13 @@ class Wanted {
   std::vector<char> far_;
 };
 
-}  // namespace
-
-extern "C" {
-
-struct PeersBytes {
-  const char *data;
-  size_t size;
-};
-}
-
-namespace {
-
 struct Saver {
   std::string_view key;
   PeersBytes *value;
 
   static bool save(void *self, const char *entry) {
     const auto &[key, value] = *static_cast<const Saver *>(self);
-    const Slice found = internal_key(entry);
-    if (user_key(found) == key) {
-      const Slice shown = value_behind(found);
-      *value = {shown.data(), shown.size()};
-    }
+    take_value(entry, key, value);
     return false;
   }
 };
@@ -144,7 +143,7 @@ void get_many(const AnyList &list, const PeersBytes *keys, PeersBytes *values, s
     std::array<void *, kMost> arguments;
     for (; count > 0; keys += kMost, values += kMost, count -= std::min(count, kMost)) {
       const size_t now = std::min(count, kMost);
-      for (size_t i = 0; i < now; ++i) savers[i] = {{keys[i].data, keys[i].size}, &values[i]};
+      for (size_t i = 0; i < now; ++i) savers[i] = {keys[i].view(), &values[i]};
       std::sort(savers.begin(), savers.begin() + now, [](const Saver &a, const Saver &b) { return a.key < b.key; });
       for (size_t i = 0; i < now; ++i) {
         entries[i] = wanted[i].emplace(savers[i].key).entry();
@@ -223,15 +222,10 @@ bool peers_rocksdb_insert_batch(PeersRocksDb *table, const PeersBytes *keys, con
 }
 
 bool peers_rocksdb_get(const PeersRocksDb *table, PeersBytes key, PeersBytes *value) {
-  Wanted wanted({key.data, key.size});
+  Wanted wanted(key.view());
   List::Iterator at(&table->list);
   at.Seek(wanted.entry());
-  if (!at.Valid()) return false;
-  const Slice found = internal_key(at.key());
-  if (user_key(found) != std::string_view(key.data, key.size)) return false;
-  const Slice shown = value_behind(found);
-  *value = {shown.data(), shown.size()};
-  return true;
+  return at.Valid() && take_value(at.key(), key.view(), value);
 }
 
 // `values[i].data` stays null where there is no such key.
@@ -246,7 +240,7 @@ void peers_rocksdb_get_many(const PeersRocksDb *table, const PeersBytes *keys, P
 void peers_rocksdb_scan(const PeersRocksDb *table, const PeersBytes *from, size_t count, PeersVisit visit, void *context) {
   List::Iterator at(&table->list);
   if (from) {
-    Wanted wanted({from->data, from->size});
+    Wanted wanted(from->view());
     at.Seek(wanted.entry());
   } else {
     at.SeekToFirst();
@@ -256,11 +250,10 @@ void peers_rocksdb_scan(const PeersRocksDb *table, const PeersBytes *from, size_
   for (bool is_first = true; count > 0 && at.Valid(); at.Next()) {
     const Slice key = internal_key(at.key());
     if (!is_first && user_key(key) == last) continue;
-    const Slice value = value_behind(key);
     is_first = false;
     last = user_key(key);
     count -= 1;
-    visit(context, {last.data(), last.size()}, {value.data(), value.size()});
+    visit(context, {last.data(), last.size()}, value_behind(key));
   }
 }
 
@@ -276,8 +269,7 @@ void peers_rocksdb_scan_back(const PeersRocksDb *table, PeersVisit visit, void *
       if (user_key(before) != user_key(key)) break;
       key = before;
     }
-    const Slice value = value_behind(key);
-    visit(context, {key.data(), key.size() - kTag}, {value.data(), value.size()});
+    visit(context, {key.data(), key.size() - kTag}, value_behind(key));
   }
 }
 
